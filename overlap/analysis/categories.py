@@ -1,0 +1,198 @@
+"""How much the categories of pairs differ: mean error inconsistency, kappa and gain, with 95% intervals.
+
+Pairs of a category share models and images, so they are no independent sample. Models are resampled by the Bayesian
+bootstrap (each gets an exponential weight, a pair the product of its two; Rubin 1981, Owen 2007). Images are many and
+their contribution to a mean is a mean over images of an influence function, so it is normal with a variance that is
+computed exactly, without images × pairs of memory. The two are drawn independently and added: to first order that is
+the bootstrap over both.
+
+Guarantees: an interval depends on its category's pairs alone, not on order or number of blocks; it holds the mean. A
+category of one pair has none: the reason column says so. Not guaranteed: nominal coverage for a handful of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from overlap.analysis.combining import EnsembleCounts
+from overlap.analysis.consistency import expected_inconsistency
+from overlap.analysis.pairs import CATEGORIES, check_axis, frame
+
+Fractions = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+MATCHED = 0.04
+"""Pairs whose accuracies differ by at most this are accuracy-matched: the width of the paper's 74-78% band."""
+
+DRAWS = 4000
+"""Bootstrap draws."""
+
+IMAGES = 4096
+"""Images whose influence is computed together."""
+
+STATISTICS = ("error_inconsistency", "kappa", "error_inconsistency_matched", "kappa_matched", "gain_best")
+"""Means over the pairs of a category; each has an interval. `_matched` ones are over the accuracy-matched pairs."""
+
+SCHEMA: dict[str, pl.DataType] = {
+    "category": pl.String(),
+    "pairs": pl.Int64(),
+    "models": pl.Int64(),
+    "pairs_matched": pl.Int64(),
+    **{name + end: pl.Float64() for name in STATISTICS for end in ("", "_low", "_high")},
+    "reason": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pairs with its interval; None where there is none, with the reason."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+
+def category_table(
+    models: Sequence[str],
+    correct: NDArray[Any],
+    pairs: pl.DataFrame,
+    pair_ensembles: pl.DataFrame | None = None,
+    ensembles: EnsembleCounts | None = None,
+) -> pl.DataFrame:
+    """One row per category that has a pair, with the columns of `SCHEMA`.
+
+    Args:
+        models: M names in ascending order.
+        correct: (M, N) zeros and ones, the images that the pairs were counted on.
+        pairs: the table of pairs of these models.
+        pair_ensembles: the pairs' ensembles by one combiner; without it gains are null.
+        ensembles: what they were made from, counted with the categories.
+
+    Raises:
+        ValueError: names do not fit the array.
+    """
+    check_axis(models, len(correct))
+    axis = {model: index for index, model in enumerate(models)}
+    if pair_ensembles is not None:
+        gains = pair_ensembles.select("model_a", "model_b", "gain_best")
+        pairs = pairs.join(gains, on=["model_a", "model_b"], how="left", maintain_order="left")
+    rows = []
+    for name in CATEGORIES:
+        of_category = pairs.filter(pl.col("category") == name)
+        if of_category.is_empty():
+            continue
+        close = (pl.col("accuracy_a") - pl.col("accuracy_b")).abs() <= MATCHED + 1e-12
+        estimates: dict[str, Estimate] = {}
+        for suffix, members in (("", of_category), ("_matched", of_category.filter(close))):
+            for statistic in ("error_inconsistency", "kappa"):
+                estimates[statistic + suffix] = _consistency(name, statistic, members, axis, correct)
+        estimates["gain_best"] = _gain(name, of_category, axis, ensembles)
+        reasons = [f"{column}: {found.reason}" for column, found in estimates.items() if found.reason]
+        row: dict[str, Any] = {
+            "category": name,
+            "pairs": len(of_category),
+            "models": len({*of_category["model_a"], *of_category["model_b"]}),
+            "pairs_matched": len(of_category.filter(close)),
+            "reason": "; ".join(reasons) or None,
+        }
+        for column, found in estimates.items():
+            row |= {column: found.mean, column + "_low": found.low, column + "_high": found.high}
+        rows.append(row)
+    return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
+
+
+def _consistency(
+    category: str, statistic: str, pairs: pl.DataFrame, axis: dict[str, int], correct: NDArray[Any]
+) -> Estimate:
+    """Mean error inconsistency or kappa of the pairs for which it is defined."""
+    pairs = pairs.filter(pl.col(statistic).is_not_null())
+    if pairs.is_empty():
+        return Estimate(reason="no pair for which it is defined")
+    first, second = _indices(pairs, axis)
+    share = np.full(len(pairs), 1 / len(pairs))
+    if statistic == "error_inconsistency":
+        noise = image_variance(correct, first, second, share, np.zeros(len(correct)))
+        return _estimate(category, pairs[statistic].to_numpy(), first, second, noise, (0.0, 1.0))
+
+    # kappa = 1 - EI / EI_exp: its change with one image, to first order, through EI and through both accuracies
+    a, b, inconsistency = (pairs[name].to_numpy() for name in ("accuracy_a", "accuracy_b", "error_inconsistency"))
+    expected = expected_inconsistency(a, b)
+    through_accuracy = share * inconsistency / expected**2
+    linear = np.zeros(len(correct))
+    np.add.at(linear, first, through_accuracy * (1 - 2 * b))
+    np.add.at(linear, second, through_accuracy * (1 - 2 * a))
+    noise = image_variance(correct, first, second, -share / expected, linear)
+    return _estimate(category, pairs[statistic].to_numpy(), first, second, noise, (-1.0, 1.0))
+
+
+def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: EnsembleCounts | None) -> Estimate:
+    """Mean gain over the better model, of the pairs that have an ensemble."""
+    if "gain_best" not in pairs.columns or ensembles is None or ensembles.n == 0:
+        return Estimate(reason="no pair ensembles")
+    pairs = pairs.filter(pl.col("gain_best").is_not_null())
+    if pairs.is_empty():
+        return Estimate(reason="no pair of models that both have logits")
+    number = CATEGORIES.index(category)
+    sums, squares = int(ensembles.gain[number]), int(ensembles.gain_square[number])
+    noise = (squares / ensembles.n - (sums / ensembles.n) ** 2) / len(pairs) ** 2 / ensembles.n
+    return _estimate(category, pairs["gain_best"].to_numpy(), *_indices(pairs, axis), noise, (-1.0, 1.0))
+
+
+def image_variance(
+    correct: NDArray[Any], first: Indices, second: Indices, weight: Fractions, linear: Fractions
+) -> float:
+    """Variance, over samples of N images, of the mean of  sum over pairs of weight (z_a XOR z_b) + linear . z.
+
+    With z a XOR z b = z_a + z_b - 2 z_a z_b it takes one product of matrices and no memory of images × pairs.
+
+    Args:
+        correct: (M, N) zeros and ones.
+        first: (P,) first model of each pair.
+        second: (P,) second model.
+        weight: (P,).
+        linear: (M,).
+    """
+    used, place = np.unique(np.concatenate([first, second]), return_inverse=True)
+    a, b = np.split(place, 2)
+    product = np.zeros((len(used), len(used)))
+    np.add.at(product, (a, b), weight)
+    single = product.sum(axis=0) + product.sum(axis=1) + linear[used]
+    influence = np.empty(correct.shape[1])
+    for start in range(0, correct.shape[1], IMAGES):
+        z = correct[used, start : start + IMAGES].astype(np.float64)
+        influence[start : start + IMAGES] = single @ z - 2 * (z * (product @ z)).sum(axis=0)
+    return float(influence.var() / len(influence))
+
+
+def _estimate(
+    category: str, values: Fractions, first: Indices, second: Indices, noise: float, bounds: tuple[float, float]
+) -> Estimate:
+    """Mean of the pairs' values, and its interval from resampled models and the noise of the images."""
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Estimate(mean, reason="one pair has no interval over models")
+    used, place = np.unique(np.concatenate([first, second]), return_inverse=True)
+    a, b = np.split(place, 2)
+    value, present = np.zeros((2, len(used), len(used)))
+    value[a, b], present[a, b] = values - mean, 1
+    random = np.random.default_rng(crc32(category.encode()))
+    weight = random.standard_exponential((DRAWS, len(used)))
+    models = ((weight @ value) * weight).sum(axis=1) / ((weight @ present) * weight).sum(axis=1)
+    images = np.sqrt(max(0.0, noise)) * random.standard_normal(DRAWS)
+    # rounded, since the last digits of a product of matrices depend on the number of threads
+    low, high = np.quantile(mean + models + images, (0.025, 0.975)).round(12).tolist()
+    least, greatest = bounds
+    return Estimate(mean, max(least, min(low, mean)), min(greatest, max(high, mean)))
+
+
+def _indices(pairs: pl.DataFrame, axis: dict[str, int]) -> tuple[Indices, Indices]:
+    first, second = (np.array([axis[model] for model in pairs[name]], np.int64) for name in ("model_a", "model_b"))
+    return first, second

@@ -1,0 +1,19 @@
+"""The one way kernels are compiled: without the interpreter's lock, kept on disk where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a kernel on its first call; strict IEEE arithmetic (no fast-math), releases the interpreter's lock."""
+    try:
+        return cast("Callable[P, R]", numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # neither the package's folder nor the user's cache folder can be written: compile per process
+        return cast("Callable[P, R]", numba.njit(nogil=True)(function))

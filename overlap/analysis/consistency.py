@@ -1,0 +1,118 @@
+"""Who errs together: joint counts of all pairs, and error inconsistency and kappa from them (paper.md, 1.1 and 4).
+
+Guarantees: counts are exact integers and sums over images, so blocks of images can be counted anywhere and added in any
+order. Formulas take arrays of any one shape; where one is undefined (0/0) it is NaN, never a convention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overlap.analysis.compiler import compiled
+
+Counts = NDArray[np.int64]
+Fractions = NDArray[np.float64]
+
+IMAGES_PER_PRODUCT = 16_384
+"""Images of one float32 product: its sums of zeros and ones are exact (below 2**24), and memory is bounded."""
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Joint counts over n images of all pairs of M models: integers, additive over disjoint sets of images.
+
+    Attributes:
+        n: images counted.
+        both_right: (M, M) int64, symmetric; images that both get right. The diagonal is each model's right answers.
+        disagreement: (M, M) int64, symmetric; images to which the two give different classes.
+    """
+
+    n: int
+    both_right: Counts
+    disagreement: Counts
+
+    def __add__(self, other: PairCounts) -> PairCounts:
+        """The counts over the images of both."""
+        return PairCounts(self.n + other.n, self.both_right + other.both_right, self.disagreement + other.disagreement)
+
+    @property
+    def right(self) -> Counts:
+        """(M,) int64: images that each model gets right."""
+        return np.diagonal(self.both_right)
+
+
+def pair_counts(prediction: NDArray[Any], labels: NDArray[Any]) -> PairCounts:
+    """Count one block of images.
+
+    Args:
+        prediction: (M, n) integers, the class each model gives each image.
+        labels: (n,) integers, the true classes.
+
+    Raises:
+        ValueError: the arrays do not have the same number of images.
+    """
+    if prediction.ndim != 2 or labels.shape != prediction.shape[1:]:
+        raise ValueError(f"predictions of shape {prediction.shape} do not fit labels of shape {labels.shape}")
+    correct = prediction == labels
+    return PairCounts(len(labels), joint_counts(correct, correct), disagreement_counts(prediction, prediction))
+
+
+def joint_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:
+    """Images that both a row model and a column model get right: correctness (R, n) and (C, n) to counts (R, C)."""
+    both = np.zeros((len(rows), len(columns)), np.int64)
+    for start in range(0, rows.shape[1], IMAGES_PER_PRODUCT):
+        images = slice(start, start + IMAGES_PER_PRODUCT)
+        right = rows[:, images].astype(np.float32)
+        also_right = right if columns is rows else columns[:, images].astype(np.float32)
+        both += (right @ also_right.T).astype(np.int64)
+    return both
+
+
+def disagreement_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:
+    """Images to which a row and a column model give different classes: predictions (R, n), (C, n) to (R, C)."""
+    first = np.ascontiguousarray(rows, np.int32)
+    second = first if columns is rows else np.ascontiguousarray(columns, np.int32)
+    different = np.zeros((len(rows), len(columns)), np.int64)
+    _add_differences(first, second, different)
+    return different
+
+
+@compiled
+def _add_differences(rows: NDArray[np.int32], columns: NDArray[np.int32], different: Counts) -> None:
+    block = 2048  # 8 KiB a model: a few hundred models stay in the second-level cache
+    for start in range(0, rows.shape[1], block):
+        for i in range(rows.shape[0]):
+            first = rows[i, start : start + block]
+            for j in range(columns.shape[0]):
+                second = columns[j, start : start + block]
+                count = np.int32(0)  # as wide as a class, so that the loop below becomes vector instructions
+                for x in range(len(first)):
+                    count = np.int32(count + (first[x] != second[x]))
+                different[i, j] += count
+
+
+def expected_inconsistency(accuracy_a: Fractions, accuracy_b: Fractions) -> Fractions:
+    """EI_exp = a1 (1 - a2) + a2 (1 - a1): the error inconsistency of independent models of these accuracies."""
+    return accuracy_a * (1 - accuracy_b) + accuracy_b * (1 - accuracy_a)
+
+
+def kappa(inconsistency: Fractions, accuracy_a: Fractions, accuracy_b: Fractions) -> Fractions:
+    """Geirhos' error consistency, kappa = 1 - EI / EI_exp; NaN where both are always right or both always wrong."""
+    expected = expected_inconsistency(accuracy_a, accuracy_b)
+    return 1 - np.divide(inconsistency, expected, out=np.full_like(expected, np.nan), where=expected > 0)
+
+
+def attainable_inconsistency(accuracy_a: Fractions, accuracy_b: Fractions) -> tuple[Fractions, Fractions]:
+    """The least and the greatest EI at these accuracies: |a1 - a2| <= EI <= min(a1 + a2, 2 - a1 - a2)."""
+    total = accuracy_a + accuracy_b
+    return np.abs(accuracy_a - accuracy_b), np.minimum(total, 2 - total)
+
+
+def attainable_kappa(accuracy_a: Fractions, accuracy_b: Fractions) -> tuple[Fractions, Fractions]:
+    """The least and the greatest kappa at these accuracies (Klein et al. 2025; sharper than Geirhos' bounds)."""
+    least, greatest = attainable_inconsistency(accuracy_a, accuracy_b)
+    return kappa(greatest, accuracy_a, accuracy_b), kappa(least, accuracy_a, accuracy_b)

@@ -1,0 +1,72 @@
+"""Why values are null, counted: what the report says below its tables.
+
+Guarantees: reads the tables alone, so that it can be said again from stored results; one line per reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+
+def pair_notes(pairs: pl.DataFrame) -> list[str]:
+    """Reasons of the nulls in the table of pairs."""
+    counted = pairs.filter(pl.col("n") > 0)
+    reasons = {
+        "have no category: a training column is not declared": pairs["category"].null_count(),
+        "have no figures: there is no image": len(pairs) - len(counted),
+        "have no kappa: both models are always right, or both always wrong": counted["kappa"].null_count(),
+    }
+    return list(_lines(reasons, "pair"))
+
+
+def pair_ensemble_notes(pair_ensembles: pl.DataFrame) -> list[str]:
+    """Reasons of the nulls in the table of pair ensembles."""
+    counted = pair_ensembles.filter(pl.col("n") > 0)
+    reasons = {
+        "have no figures: there is no image": len(pair_ensembles) - len(counted),
+        "have no conversion rate: no image is right for exactly one of the two": counted[
+            "conversion_rate"
+        ].null_count(),
+        "have no r11: no image is right for both": counted["r11"].null_count(),
+        "have no r00: no image is wrong for both": counted["r00"].null_count(),
+    }
+    return list(_lines(reasons, "pair ensemble"))
+
+
+def category_notes(categories: pl.DataFrame) -> list[str]:
+    """Reasons of the nulls in the table of categories."""
+    rows = categories.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
+    return [f"category {row['category']}: {row['reason']}" for row in rows]
+
+
+def ensemble_notes(ensembles: pl.DataFrame, searches: int) -> list[str]:
+    """Reasons of the nulls in the table of ensembles, and of searches that are not in it."""
+    untested = ensembles.filter(pl.col("accuracy_test").is_null())["search"].n_unique()
+    reasons = {
+        "found nothing: no model is right on any image of the selection split": searches
+        - ensembles["search"].n_unique(),
+        "have no gain: the test split has no image": untested,
+    }
+    return list(_lines(reasons, "search", "searches"))
+
+
+def model_notes(models: pl.DataFrame) -> list[str]:
+    """Reasons of the nulls in the table of models."""
+    predicted = models.filter(pl.col("accuracy").is_not_null())
+    fitted = predicted.filter(pl.col("temperature").is_not_null())
+    reasons = {
+        "have no accuracy: not complete, or no image": len(models) - len(predicted),
+        "have no calibration and no ensembles: only their hard predictions are known": len(predicted) - len(fitted),
+        "have no top-5 accuracy: fewer than five classes": fitted["top5"].null_count(),
+    }
+    return list(_lines(reasons, "model"))
+
+
+def _lines(reasons: dict[str, int], noun: str, nouns: str | None = None) -> Iterator[str]:
+    for reason, count in reasons.items():
+        if count == 1:
+            yield f"1 {noun} {reason.replace('have', 'has', 1)}"
+        elif count:
+            yield f"{count:,} {nouns or noun + 's'} {reason}"

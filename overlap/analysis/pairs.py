@@ -1,0 +1,140 @@
+"""The table of pairs: from joint counts of all models to one row per pair, with intervals.
+
+Guarantees: columns and order are those of pairs.parquet, rows are ordered by (model_a, model_b); a range of rows can be
+made anywhere, and ranges put together are the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from overlap.analysis import consistency, intervals
+from overlap.analysis.consistency import PairCounts
+
+CATEGORIES = ("reinit", "hyper_parameters", "architecture", "framework", "dataset", "shared_lineage", "duplicate")
+"""The paper's categories, least divergent first, then the two that stand outside them; their numbers are positions."""
+
+SCHEMA: dict[str, pl.DataType] = {
+    "model_a": pl.String(),
+    "model_b": pl.String(),
+    "category": pl.String(),
+    "n": pl.Int64(),
+    "accuracy_a": pl.Float64(),
+    "accuracy_b": pl.Float64(),
+    "both_right": pl.Int64(),
+    "only_a": pl.Int64(),
+    "only_b": pl.Int64(),
+    "both_wrong": pl.Int64(),
+    "error_inconsistency": pl.Float64(),
+    "kappa": pl.Float64(),
+    "kappa_low": pl.Float64(),
+    "kappa_high": pl.Float64(),
+    "kappa_min": pl.Float64(),
+    "kappa_max": pl.Float64(),
+    "null_low": pl.Float64(),
+    "null_high": pl.Float64(),
+    "disagreement": pl.Float64(),
+}
+
+
+def check_axis(models: Sequence[str], size: int) -> None:
+    """Raise ValueError unless the names are `size` many and strictly ascending (so that model_a < model_b)."""
+    if len(models) != size:
+        raise ValueError(f"{len(models)} model names for an axis of {size}")
+    if any(first >= second for first, second in pairwise(models)):
+        raise ValueError("model names must be distinct and in ascending order")
+
+
+def pair_indices(models: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and second model of every pair, (P,) each, in the order of the table; P = models (models - 1) / 2."""
+    first, second = np.triu_indices(models, 1)
+    return first.astype(np.int64), second.astype(np.int64)
+
+
+def category_numbers(categories: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Position in `CATEGORIES` of each pair's category, -1 for None: int64 in the shape of the names."""
+    numbers = np.full(categories.shape, -1)
+    for number, name in enumerate(CATEGORIES):
+        numbers[categories == name] = number
+    return numbers
+
+
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any] | int) -> NDArray[np.float64]:
+    """Numerator over denominator, NaN where the denominator is zero."""
+    top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    quotient = np.full(top.shape, np.nan)
+    np.divide(top, bottom, out=quotient, where=bottom != 0)
+    return quotient
+
+
+def frame(columns: dict[str, Any], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """A table of exactly this schema, in its order; NaN becomes null."""
+    table = pl.DataFrame({name: columns[name] for name in schema}, schema=schema, strict=True)
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def pairs_table(
+    models: Sequence[str],
+    counts: PairCounts,
+    categories: NDArray[np.object_] | None = None,
+    *,
+    rows: slice = slice(None),
+) -> pl.DataFrame:
+    """One row per pair of models, with the columns of `SCHEMA`.
+
+    Args:
+        models: M names in ascending order, the axis of the counts.
+        counts: joint counts over all images.
+        categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it every category is null.
+        rows: the range of pairs to make; concatenated ranges equal the whole table.
+
+    Returns:
+        Error inconsistency and disagreement are null without images; kappa and all that goes with it are null also
+        where both models are always right or both always wrong (`notes.pair_notes` counts these).
+
+    Raises:
+        ValueError: names and counts do not fit, or names are not in ascending order.
+    """
+    check_axis(models, len(counts.both_right))
+    first, second = (indices[rows] for indices in pair_indices(len(models)))
+    names = np.array(models, np.object_)
+    n, right_a, right_b = counts.n, counts.right[first], counts.right[second]
+    both_right = counts.both_right[first, second]
+    only_a, only_b = right_a - both_right, right_b - both_right
+    both_wrong = n - both_right - only_a - only_b
+
+    accuracy_a, accuracy_b = ratio(right_a, n), ratio(right_b, n)
+    inconsistency = ratio(only_a + only_b, n)
+    kappa_low, kappa_high = intervals.kappa_interval(both_right, only_a, only_b, both_wrong)
+    kappa_min, kappa_max = consistency.attainable_kappa(accuracy_a, accuracy_b)
+    null_low, null_high = intervals.independent_kappa(right_a, right_b, n)
+    return frame(
+        {
+            "model_a": names[first],
+            "model_b": names[second],
+            "category": np.full(len(first), None) if categories is None else categories[first, second],
+            "n": np.full(len(first), n, np.int64),
+            "accuracy_a": accuracy_a,
+            "accuracy_b": accuracy_b,
+            "both_right": both_right,
+            "only_a": only_a,
+            "only_b": only_b,
+            "both_wrong": both_wrong,
+            "error_inconsistency": inconsistency,
+            "kappa": consistency.kappa(inconsistency, accuracy_a, accuracy_b),
+            "kappa_low": kappa_low,
+            "kappa_high": kappa_high,
+            "kappa_min": kappa_min,
+            "kappa_max": kappa_max,
+            "null_low": null_low,
+            "null_high": null_high,
+            "disagreement": ratio(counts.disagreement[first, second], n),
+        },
+        SCHEMA,
+    )

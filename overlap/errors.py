@@ -1,0 +1,39 @@
+"""What can go wrong, and what a person is told.
+
+Every expected failure is one of these, its text is one line that names the file, key or model and the mend, and the
+command line prints that line alone. Anything else that escapes is a bug and shows its traceback.
+"""
+
+
+class OverlapError(Exception):
+    """An expected failure. The message is one line: what is wrong, where, and what mends it."""
+
+    exit_code = 2
+
+
+class StudyError(OverlapError):
+    """A mistake in the study file, in the command, or in what they name; nothing was computed because of it."""
+
+
+class StoreError(OverlapError):
+    """The object store cannot be reached, refuses, or is full."""
+
+
+class ObjectMissing(StoreError):
+    """The store holds no object under this key."""
+
+
+class DamagedObject(StoreError):
+    """A certified object is gone, or its bytes are not those that its record certifies."""
+
+
+class DataError(OverlapError):
+    """A shard, image or label that cannot be used; confined to the shard it names."""
+
+
+class CheckpointError(OverlapError):
+    """A checkpoint that cannot be loaded or run; confined to the checkpoint it names."""
+
+
+class TrackingError(OverlapError):
+    """The tracking server cannot be reached or refuses; never stops a study."""

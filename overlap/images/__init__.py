@@ -1,0 +1,1 @@
+"""Shards in, decoded batches out; images packed into shards."""

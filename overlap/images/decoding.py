@@ -1,0 +1,58 @@
+"""From encoded images to uint8 batches: each image is decoded once, then prepared for every signature that is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from overlap.errors import DataError
+from overlap.images.shards import Shard, add_to_digest, read_samples
+from overlap.zoo.preprocessing import Signature, from_signature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def decode(
+    shard: Shard, signatures: Sequence[Signature], endpoint_url: str | None = None
+) -> dict[Signature, NDArray[np.uint8]]:
+    """Decode a shard once for several preprocessing signatures.
+
+    Returns:
+        Per signature the pixels, uint8, shape (images, height, width, 3), rows in the shard's order.
+
+    Raises:
+        DataError: an image is corrupt, or the shard is no longer the one that was indexed.
+    """
+    from PIL import Image
+
+    prepared = {signature: from_signature(signature) for signature in signatures}
+    transforms = {signature: preparation.transform() for signature, preparation in prepared.items()}
+    batches = {
+        signature: np.empty((len(shard), *preparation.input_size, 3), np.uint8)
+        for signature, preparation in prepared.items()
+    }
+    running = hashlib.sha256()
+    rows = 0
+    for row, sample in enumerate(read_samples(shard.uri, endpoint_url, shard.limit)):
+        add_to_digest(running, sample)
+        rows += 1
+        if row >= len(shard):
+            break
+        try:
+            with Image.open(io.BytesIO(sample.image)) as opened:
+                image = opened.convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"shard {shard.uri}: image '{sample.key}' is corrupt ({error}); mend the shard, "
+                f"or name {shard.file} under allow_missing_shards"
+            ) from None
+        for signature, transform in transforms.items():
+            batches[signature][row] = transform(image)
+    if rows != len(shard) or running.hexdigest() != shard.digest:
+        raise DataError(f"shard {shard.uri}: changed while the study ran (its digest differs); run again to plan anew")
+    return batches

@@ -1,0 +1,150 @@
+"""WebDataset shards: their names, their samples, and the digest that identifies one.
+
+A sample is `KEY.jpg` (or `.jpeg`, `.png`) with `KEY.cls`, the class number from 0. A shard is read whole and counted: a
+truncated archive, a sample without label or image, or a doubled key is an error, never a shorter shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from overlap import files
+from overlap.errors import DataError, StudyError
+from overlap.identity import SHORT
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png")
+END_OF_ARCHIVE = bytes(1024)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image as it stands in a shard."""
+
+    key: str
+    image: bytes
+    label: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that was read through once: what it holds, and the digest that names it."""
+
+    uri: str
+    digest: str
+    """Over keys and image bytes in order; labels are not in it."""
+    keys: tuple[str, ...]
+    labels: tuple[int, ...]
+    limit: int | None = None
+    """Number of leading samples that count, in a smoke run; None for all."""
+
+    @property
+    def name(self) -> str:
+        """The digest's first 16 hex digits, as they stand in keys of the store."""
+        return self.digest[:SHORT]
+
+    @property
+    def file(self) -> str:
+        """The shard's file name, as `allow_missing_shards` names it."""
+        return PurePosixPath(self.uri).name
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def expand(patterns: Sequence[str], endpoint_url: str | None = None) -> list[str]:
+    """Addresses of all shards: braces expanded, folders and prefixes listed.
+
+    Raises:
+        StudyError: a folder holds no `.tar` file.
+    """
+    from braceexpand import braceexpand
+
+    uris: list[str] = []
+    for pattern in patterns:
+        for uri in braceexpand(pattern):
+            if uri.endswith(".tar"):
+                uris.append(uri)
+                continue
+            found = files.tars_in(uri, endpoint_url)
+            if not found:
+                raise StudyError(f"shards '{uri}': no .tar files there; write some with `overlap shards`")
+            uris += found
+    return uris
+
+
+def read_samples(uri: str, endpoint_url: str | None = None, limit: int | None = None) -> Iterator[Sample]:
+    """The samples of a shard in order.
+
+    Args:
+        uri: path, `s3://` or `http(s)://` address of a tar file.
+        endpoint_url: server of `s3://` addresses.
+        limit: stop after so many samples.
+
+    Raises:
+        DataError: the shard cannot be read whole; the text names it and the sample.
+    """
+    from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+    data = files.read(uri, endpoint_url)
+    if not data.endswith(END_OF_ARCHIVE):
+        raise DataError(
+            f"shard {uri}: truncated after {len(data)} bytes (no end-of-archive mark); copy or pack it again"
+        )
+    members = ({**member, "__url__": uri} for member in tar_file_iterator(io.BytesIO(data)))
+    samples = group_by_keys(members)
+    count = 0
+    while limit is None or count < limit:
+        try:
+            fields = next(samples)
+        except StopIteration:
+            return
+        except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+            raise DataError(f"shard {uri}: unreadable after {count} samples ({error.args[0]}); pack it again") from None
+        yield _sample(uri, fields)
+        count += 1
+
+
+def index(uri: str, classes: int, endpoint_url: str | None = None, limit: int | None = None) -> Shard:
+    """Read a shard through once and say what it holds.
+
+    Raises:
+        DataError: it cannot be read whole, a key is doubled, a label is missing or not in 0..classes-1, or it is empty.
+    """
+    running = hashlib.sha256()
+    labels: dict[str, int] = {}
+    for sample in read_samples(uri, endpoint_url, limit):
+        if sample.key in labels:
+            raise DataError(f"shard {uri}: key '{sample.key}' stands there twice; keys must be unique")
+        if not 0 <= sample.label < classes:
+            raise DataError(
+                f"shard {uri}: sample '{sample.key}' has label {sample.label}, outside 0..{classes - 1}; "
+                "mend the .cls file or `classes` in the study"
+            )
+        labels[sample.key] = sample.label
+        add_to_digest(running, sample)
+    if not labels:
+        raise DataError(f"shard {uri}: holds no samples; remove it or pack it again")
+    return Shard(uri, running.hexdigest(), tuple(labels), tuple(labels.values()), limit)
+
+
+def add_to_digest(running: hashlib._Hash, sample: Sample) -> None:
+    """Extend a shard's digest by one sample (its key and the digest of its image bytes)."""
+    running.update(sample.key.encode() + b"\0" + hashlib.sha256(sample.image).digest())
+
+
+def _sample(uri: str, fields: dict[str, bytes]) -> Sample:
+    key = str(fields["__key__"])
+    image = next((fields[extension] for extension in IMAGE_EXTENSIONS if extension in fields), None)
+    if image is None:
+        raise DataError(f"shard {uri}: sample '{key}' has no image (jpg, jpeg or png); pack it again")
+    if "cls" not in fields:
+        raise DataError(f"shard {uri}: sample '{key}' has no label (a .cls file); pack it again")
+    try:
+        return Sample(key, image, int(fields["cls"]))
+    except ValueError:
+        raise DataError(f"shard {uri}: sample '{key}' has label {fields['cls'][:20]!r}, not a class number") from None

@@ -1,0 +1,166 @@
+"""Predictions made elsewhere: hard predictions by sample key, kept in the store one table per model.
+
+Labels and predictions are text and compared as text, unless the study maps class names to numbers. A table replaces
+the model's earlier one whole; importing the same file again changes nothing. Which of them take part in an analysis
+is decided when it runs, against the keys and labels of its data set.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from overlap.errors import DamagedObject, StudyError
+from overlap.identity import SHORT, canonical_json, digest
+from overlap.store import layout
+from overlap.store.objects import Objects, get_many
+from overlap.study import NAME
+
+COLUMNS = ("model", "key", "label", "prediction")
+DEFAULT_DATA = "imported"
+"""Name of the data set of a study that consists of imports alone."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The imported predictions of one model."""
+
+    model: str
+    fingerprint: str
+    table: pl.DataFrame
+    """Columns key, label, prediction (text), sorted by key."""
+
+
+@dataclass(frozen=True)
+class ImportOutcome:
+    """What an import did, by model name."""
+
+    stored: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    refused: dict[str, str]
+
+
+def read_predictions(path: Path) -> pl.DataFrame:
+    """Read a csv or parquet file of predictions as text columns model, key, label, prediction.
+
+    Raises:
+        StudyError: unreadable, of another kind, without a column, with an empty cell, a doubled (model, key), or one
+            key with two labels.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = pl.read_parquet(path)
+        elif path.suffix == ".csv":
+            table = pl.read_csv(path, infer_schema=False)
+        else:
+            raise StudyError(f"{path}: neither .csv nor .parquet; convert it")
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StudyError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise StudyError(f"{path}: no column '{missing[0]}'; columns must be {', '.join(COLUMNS)}")
+    table = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
+    for name in COLUMNS:
+        if table[name].null_count():
+            raise StudyError(
+                f"{path}: {table[name].null_count()} empty cells in column '{name}'; fill or drop the rows"
+            )
+    doubled = table.filter(pl.struct("model", "key").is_duplicated())
+    if doubled.height:
+        model, key = doubled.row(0)[:2]
+        raise StudyError(f"{path}: model '{model}' has key '{key}' more than once ({doubled.height} rows); keep one")
+    contradicting = (
+        table.group_by("key", maintain_order=True).agg(pl.col("label").n_unique()).filter(pl.col("label") > 1)
+    )
+    if contradicting.height:
+        raise StudyError(
+            f"{path}: key '{contradicting['key'][0]}' has several labels ({contradicting.height} such keys); mend them"
+        )
+    for model in table["model"].unique(maintain_order=True):
+        if not NAME.fullmatch(model):
+            raise StudyError(f"{path}: model '{model}': use letters, digits and . _ + @ - only")
+    return table
+
+
+def store_predictions(
+    path: Path, data: str, objects: Objects, known_keys: Sequence[str] | None = None
+) -> ImportOutcome:
+    """Import a file: each of its models that has every key is stored, the others are refused and named.
+
+    Args:
+        path: csv or parquet.
+        data: name of the data set the predictions belong to.
+        objects: the store.
+        known_keys: the data set's keys where they are known; else those of earlier imports, else those of the file.
+
+    Raises:
+        StudyError: the file itself cannot be used; nothing was stored.
+    """
+    table = read_predictions(path)
+    earlier = load_imports(data, objects)
+    if known_keys is not None:
+        expected = set(known_keys)
+    elif others := [one for one in earlier if one.model not in set(table["model"])]:
+        expected = set(others[0].table["key"])
+    else:
+        expected = set(table["key"])
+    held = {one.model: one.fingerprint for one in earlier}
+    stored, unchanged, refused = [], [], {}
+    for (model,), rows in table.group_by("model", maintain_order=True):
+        name = str(model)
+        reason = _mismatch(set(rows["key"]), expected)
+        if reason is not None:
+            refused[name] = reason
+            continue
+        body = _encode(rows)
+        found = digest(body)
+        if held.get(name) == found[:SHORT]:
+            unchanged.append(name)
+            continue
+        key = layout.imported_table(data, name, found)
+        objects.put(key, body)
+        objects.put(layout.imported(data, name), canonical_json({"model": name, "object": key, "digest": found}))
+        stored.append(name)
+    return ImportOutcome(tuple(stored), tuple(unchanged), refused)
+
+
+def load_imports(data: str, objects: Objects) -> list[Imported]:
+    """The imported models of a data set, sorted by name.
+
+    Raises:
+        DamagedObject: a table is gone or altered.
+    """
+    pointers = [info.key for info in objects.list(layout.imports(data)) if info.key.endswith(".json")]
+    records = sorted((json.loads(body) for body in get_many(objects, pointers).values()), key=lambda one: one["model"])
+    bodies = get_many(objects, [record["object"] for record in records])
+    imported = []
+    for record in records:
+        body = bodies.get(record["object"], b"")
+        if digest(body) != record["digest"]:
+            raise DamagedObject(
+                f"{record['object']} is gone or altered; import the predictions of '{record['model']}' again"
+            )
+        imported.append(Imported(record["model"], record["digest"][:SHORT], pl.read_parquet(io.BytesIO(body))))
+    return imported
+
+
+def _mismatch(keys: set[str], expected: set[str]) -> str | None:
+    lacking, foreign = sorted(expected - keys), sorted(keys - expected)
+    if lacking:
+        return f"lacks {len(lacking)} of {len(expected)} keys (first: '{lacking[0]}'); predict them too"
+    if foreign:
+        return f"has {len(foreign)} keys that are not in the data set (first: '{foreign[0]}'); drop them"
+    return None
+
+
+def _encode(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.select("key", "label", "prediction").sort("key").write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()

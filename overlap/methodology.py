@@ -1,0 +1,77 @@
+"""How a checkpoint was trained, and how far two trainings diverge.
+
+The axes are those of "No One Representation to Rule Them All" (Gontijo-Lopes et al., ICLR 2022), outermost first.
+What is not declared is missing: a category is never guessed from what is left.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+AXES: Final = ("dataset", "framework", "architecture", "hyper_parameters")
+"""Axes of a training, outermost first: a pair's category is the first of them in which it differs."""
+
+CATEGORIES: Final = ("reinit", "hyper_parameters", "architecture", "framework", "dataset")
+"""The paper's five categories, least divergent first."""
+
+LINEAGE: Final = ("duplicate", "shared_lineage")
+"""Relations that take a pair out of the five: it does not consist of two independent trainings."""
+
+
+class Training(BaseModel):
+    """The training columns of one checkpoint; None means not declared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    dataset: str | None = None
+    """What it was trained on, for instance `in1k`."""
+    framework: str | None = None
+    """The objective, for instance `supervised` or `simclr`."""
+    architecture: str | None = None
+    hyper_parameters: str | None = None
+    """A name for the recipe: equal names mean equal settings."""
+    seed: str | None = None
+    parent: str | None = None
+    """The checkpoint this one was fine-tuned from."""
+    teacher: str | None = None
+    """The checkpoint this one was distilled from."""
+
+
+def shares_lineage(id_a: str, a: Training, id_b: str, b: Training) -> bool:
+    """Whether one is the other's parent or teacher, or both stem from one parent."""
+    return (
+        id_a in (b.parent, b.teacher)
+        or id_b in (a.parent, a.teacher)
+        or (a.parent is not None and a.parent == b.parent)
+    )
+
+
+def category(
+    id_a: str, a: Training, weights_a: str | None, id_b: str, b: Training, weights_b: str | None
+) -> str | None:
+    """The category of a pair of checkpoints, symmetric in the two.
+
+    Args:
+        id_a: name of the first checkpoint, to which `parent` and `teacher` refer.
+        a: its training columns.
+        weights_a: digest of its weights, None where they are unknown (imported predictions).
+        id_b: name of the second.
+        b: its training columns.
+        weights_b: digest of its weights.
+
+    Returns:
+        One of `LINEAGE` or `CATEGORIES`; None where an axis is missing before one is seen to differ.
+    """
+    if weights_a is not None and weights_a == weights_b:
+        return "duplicate"
+    if shares_lineage(id_a, a, id_b, b):
+        return "shared_lineage"
+    for axis in AXES:
+        value_a, value_b = getattr(a, axis), getattr(b, axis)
+        if value_a is None or value_b is None:
+            return None
+        if value_a != value_b:
+            return axis
+    return "reinit"

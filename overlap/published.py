@@ -1,0 +1,141 @@
+"""Results as they stand in the store: written so that a reader never sees half of one reduction and half of another.
+
+Tables are first written under the digest of what went into them, then over the newest at their fixed names, and last
+comes `reduction.json`, which names that digest. Whoever reads through it reads one whole reduction.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from overlap.errors import DamagedObject, ObjectMissing
+from overlap.identity import SHORT, canonical_json, digest
+from overlap.report.results import READ_COLUMNS, Results
+from overlap.store import layout
+from overlap.store.objects import Objects
+
+REDUCTION = "reduction.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the last run resolved a data set to; with the ledger it tells the state of a study."""
+
+    study: str
+    data: str
+    dataset: str
+    """Digest of the ordered shards."""
+    classes: int
+    shards: dict[str, int]
+    """Number of images by shard name, in order."""
+    files: dict[str, str]
+    """File name by shard name."""
+    models: dict[str, str]
+    """Fingerprint by checkpoint name."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    bad_shards: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """Number of images in all shards."""
+        return sum(self.shards.values())
+
+
+def write_snapshot(snapshot: Snapshot, objects: Objects) -> None:
+    """Store a snapshot over the last one."""
+    fields = {**vars(snapshot), "shards": list(snapshot.shards.items())}
+    objects.put(layout.snapshot(snapshot.data), canonical_json(fields))
+
+
+def read_snapshot(data: str, objects: Objects) -> Snapshot | None:
+    """The snapshot of the last run on a data set, None where there was none."""
+    try:
+        fields: dict[str, Any] = json.loads(objects.get(layout.snapshot(data)))
+    except ObjectMissing:
+        return None
+    return Snapshot(**{**fields, "shards": dict(fields["shards"])})
+
+
+def data_sets(objects: Objects) -> list[str]:
+    """Names of all data sets with a snapshot, sorted."""
+    keys = [info.key for info in objects.list("studies/")]
+    return sorted(key.removeprefix("studies/").removesuffix(".json") for key in keys)
+
+
+def write_results(results: Results, objects: Objects) -> None:
+    """Publish the tables of a reduction."""
+    tables = {f"{name}.parquet": _encode(table) for name, table in results.tables().items()}
+    for name, body in tables.items():
+        objects.put(layout.results(results.data, name, inputs=results.inputs_digest), body)
+    for name, body in tables.items():
+        objects.put(layout.results(results.data, name), body)
+    objects.put(
+        layout.results(results.data, REDUCTION),
+        canonical_json(
+            {
+                "study": results.study,
+                "inputs_digest": results.inputs_digest,
+                "dataset_digest": results.dataset_digest,
+                "tables": {name: digest(body) for name, body in tables.items()},
+                "measures": {model: dict(values) for model, values in results.measures.items()},
+                "absent": dict(results.absent),
+                "notes": list(results.notes),
+                "provenance": dict(results.provenance),
+            }
+        ),
+    )
+
+
+def read_inputs_digest(data: str, objects: Objects) -> str | None:
+    """Digest of what went into the newest results, None where there are none."""
+    try:
+        return str(json.loads(objects.get(layout.results(data, REDUCTION)))["inputs_digest"])
+    except ObjectMissing:
+        return None
+
+
+def read_results(data: str, objects: Objects) -> Results | None:
+    """The newest results of a data set, None where there are none.
+
+    Raises:
+        DamagedObject: a table is gone or altered; names it.
+    """
+    try:
+        head: dict[str, Any] = json.loads(objects.get(layout.results(data, REDUCTION)))
+    except ObjectMissing:
+        return None
+    tables: dict[str, pl.DataFrame] = {}
+    for name, expected in head["tables"].items():
+        key = layout.results(data, name, inputs=head["inputs_digest"])
+        try:
+            body = objects.get(key)
+        except ObjectMissing:
+            body = b""
+        if digest(body) != expected:
+            raise DamagedObject(
+                f"{key} is gone or altered (expected {expected[:SHORT]}); `overlap run` writes it again"
+            )
+        tables[name.removesuffix(".parquet")] = pl.read_parquet(io.BytesIO(body))
+    return Results(
+        study=head["study"],
+        data=data,
+        dataset_digest=head["dataset_digest"],
+        inputs_digest=head["inputs_digest"],
+        **{name: tables[name] for name in READ_COLUMNS if name in tables},
+        measures=head["measures"],
+        absent=head["absent"],
+        notes=head["notes"],
+        provenance=head["provenance"],
+    )
+
+
+def _encode(table: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,185 @@
+"""Every key of the store, as functions and nothing else: state can be read from listed keys.
+
+Digests are shortened to 16 hex digits in keys (names, not proofs). Guarantees that two different things never share a
+key, and that no key is also the folder of another, since a folder store could not hold both.
+"""
+
+from __future__ import annotations
+
+import re
+
+from overlap.errors import StudyError
+from overlap.identity import SHORT
+
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+_DATA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_RECORD = re.compile(r"records/[^/]+/([^/]+)/([0-9a-f]{16})(?:\.([1-9][0-9]*))?\.json")
+_FAILURE = re.compile(r"failures/[^/]+/([^/]+)/(checkpoint|[0-9a-f]{16})\.json")
+_MANIFEST = re.compile(r"complete/[^/]+/([0-9a-f]{16})/([^/]+)/manifest\.json")
+
+
+def check_model(name: str) -> str:
+    """The name of a model itself, where it can be one: letters, digits and ._+@- after a letter or digit.
+
+    Raises:
+        StudyError: anything else.
+    """
+    if not _MODEL.fullmatch(name) or len(name) > 200:
+        raise StudyError(
+            f"model {name!r}: use at most 200 letters, digits and . _ + @ -, beginning with one of the first two"
+        )
+    return name
+
+
+def check_data(name: str) -> str:
+    """The name of a data set or truth itself, where it can be one: as of a model, without the @ that parts the two.
+
+    Raises:
+        StudyError: anything else.
+    """
+    if not _DATA.fullmatch(name) or len(name) > 100:
+        raise StudyError(
+            f"data {name!r}: use at most 100 letters, digits and . _ + -, beginning with one of the first two"
+        )
+    return name
+
+
+def shard_name(shard: str) -> str:
+    """How a shard is called in keys: the first 16 hex digits of its digest (of a name, the name itself).
+
+    Raises:
+        ValueError: no digest, whole or short.
+    """
+    name = shard[:SHORT]
+    if not re.fullmatch(r"[0-9a-f]{16}", name):
+        raise ValueError(f"{shard!r} is no digest of a shard")
+    return name
+
+
+def predictions(data: str, fingerprint: str, shard: str, bytes_digest: str) -> str:
+    """A unit's data object; its own digest in the name keeps late attempts off certified bytes."""
+    return f"{predictions_prefix(data)}{fingerprint}/{shard_name(shard)}-{bytes_digest[:SHORT]}.parquet"
+
+
+def predictions_prefix(data: str) -> str:
+    """All data objects of a data set, certified or not."""
+    return f"predictions/{check_data(data)}/"
+
+
+def record(data: str, fingerprint: str, shard: str, generation: int = 0) -> str:
+    """A unit's record; generation 0 has no suffix, later ones supersede a damaged one."""
+    suffix = f".{generation}" if generation else ""
+    return f"{records_prefix(data, fingerprint)}{shard_name(shard)}{suffix}.json"
+
+
+def records_prefix(data: str, fingerprint: str | None = None) -> str:
+    """The records of one checkpoint, or of all, over a data set."""
+    return f"records/{check_data(data)}/" + (f"{fingerprint}/" if fingerprint else "")
+
+
+def parse_record(key: str) -> tuple[str, str, int] | None:
+    """(fingerprint, shard's name, generation) of a record's key; None of any other."""
+    match = _RECORD.fullmatch(key)
+    return (match[1], match[2], int(match[3] or 0)) if match else None
+
+
+def failure(data: str, model: str, shard: str | None = None) -> str:
+    """Why a unit failed, or, without a shard, the checkpoint as such."""
+    return f"{failures_prefix(data, model)}{shard_name(shard) if shard else 'checkpoint'}.json"
+
+
+def failures_prefix(data: str, model: str | None = None) -> str:
+    """The failures of one model, or of all, over a data set."""
+    return f"failures/{check_data(data)}/" + (f"{check_model(model)}/" if model else "")
+
+
+def parse_failure(key: str) -> tuple[str, str | None] | None:
+    """(model, shard's name or None) of a failure's key; None of any other."""
+    match = _FAILURE.fullmatch(key)
+    return (match[1], None if match[2] == "checkpoint" else match[2]) if match else None
+
+
+def manifest(data: str, dataset: str, fingerprint: str) -> str:
+    """The manifest of a complete checkpoint; `dataset` is the digest of the ordered shards."""
+    return f"{complete_prefix(data, dataset)}{fingerprint}/manifest.json"
+
+
+def hard(data: str, dataset: str, fingerprint: str) -> str:
+    """The hard predictions of a complete checkpoint, in the order of the shards."""
+    return f"{complete_prefix(data, dataset)}{fingerprint}/hard.parquet"
+
+
+def complete_prefix(data: str, dataset: str) -> str:
+    """All complete checkpoints over a data set."""
+    return f"complete/{check_data(data)}/{shard_name(dataset)}/"
+
+
+def parse_manifest(key: str) -> tuple[str, str] | None:
+    """(dataset's name, fingerprint) of a manifest's key; None of any other."""
+    match = _MANIFEST.fullmatch(key)
+    return (match[1], match[2]) if match else None
+
+
+def labels(data: str, truth: str | None = None) -> str:
+    """The labels of a data set, or another truth about it."""
+    return f"labels/{_with_truth(data, truth)}.parquet"
+
+
+def identity(model: str, fingerprint: str) -> str:
+    """The identity behind a fingerprint, for `plan --explain`."""
+    return f"{identities_prefix(model)}{fingerprint}.json"
+
+
+def identities_prefix(model: str) -> str:
+    """Every identity that a model has had."""
+    return f"identities/{check_model(model)}/"
+
+
+def weights(bytes_digest: str, suffix: str = "") -> str:
+    """A weights file by its whole digest; `suffix` (".safetensors", ".pth") says how it is read."""
+    return f"weights/{bytes_digest}{suffix}"
+
+
+def shards(bytes_digest: str) -> str:
+    """A local shard, brought into the store by the digest of its file."""
+    return f"shards/{bytes_digest}.tar"
+
+
+def memo(kind: str, inputs_digest: str) -> str:
+    """What was once found out about a file (its digest), by a digest over where it is, its size and ETag or mtime."""
+    return f"memo/{kind}/{inputs_digest}.json"
+
+
+def imports(data: str) -> str:
+    """All imports over a data set."""
+    return f"imports/{check_data(data)}/"
+
+
+def imported(data: str, model: str) -> str:
+    """Which table holds a model's imported predictions; a changed import replaces it."""
+    return f"{imports(data)}{check_model(model)}.json"
+
+
+def imported_table(data: str, model: str, bytes_digest: str) -> str:
+    """A table of imported predictions, by its digest."""
+    return f"{imports(data)}{check_model(model)}-{bytes_digest[:SHORT]}.parquet"
+
+
+def results(data: str, name: str, truth: str | None = None, inputs: str | None = None) -> str:
+    """A result: the newest, or, with the digest of what went into it, one of the earlier ones beside it."""
+    earlier = f"{inputs[:SHORT]}/" if inputs else ""
+    return f"{results_prefix(data, truth)}{earlier}{name}"
+
+
+def results_prefix(data: str, truth: str | None = None) -> str:
+    """All results about a data set under one truth."""
+    return f"results/{_with_truth(data, truth)}/"
+
+
+def _with_truth(data: str, truth: str | None) -> str:
+    return check_data(data) + (f"@{check_data(truth)}" if truth else "")
+
+
+def snapshot(data: str) -> str:
+    """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
+    return f"studies/{check_data(data)}.json"

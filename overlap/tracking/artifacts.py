@@ -1,0 +1,29 @@
+"""The files of a reduction's run: its tables, its figures and its page, as they lie in the results folder.
+
+Small tables are written as CSV too, since MLflow shows those in place and parquet not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from overlap.report.figures import Figure
+from overlap.report.results import Results
+
+SHOWN_IN_PLACE = ("models", "categories", "ensembles")
+
+
+def write(folder: Path, results: Results, figures: Sequence[Figure], page: str | None) -> None:
+    """Write everything under `folder`, which exists."""
+    tables, drawings = folder / "tables", folder / "figures"
+    tables.mkdir()
+    drawings.mkdir()
+    for name, table in results.tables().items():
+        table.write_parquet(tables / f"{name}.parquet")
+        if name in SHOWN_IN_PLACE:
+            table.write_csv(tables / f"{name}.csv")
+    for figure in figures:
+        (drawings / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    if page is not None:
+        (folder / "report.html").write_text(page, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Which checkpoints a study names, how each is identified, prepared and loaded."""

@@ -1,0 +1,116 @@
+"""A checkpoint as everything after the study knows it: frozen, picklable, and identified by what changes its logits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from overlap.identity import fingerprint
+from overlap.methodology import Training
+from overlap.zoo.preprocessing import Preprocessing
+
+SCHEMA = 1
+"""Version of what a stored prediction means; raising it computes everything again."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How the module is built before weights are loaded into it."""
+
+    source: str
+    """`timm`, `torchvision` or `factory`."""
+    name: str
+    """Model name, or `module:attribute` of a factory."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    source_digest: str | None = None
+    """Digest of the file that defines a factory."""
+    search_path: str | None = None
+    """Folder from which a factory may be imported; says where, not what, so it is not in the identity."""
+
+    def identity(self) -> dict[str, Any]:
+        """The part that changes logits."""
+        fields = asdict(self)
+        del fields["search_path"]
+        return fields
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """Numeric mode of the forward pass; the classifier and the logits are float32 in all of them."""
+
+    dtype: str = "float32"
+    tf32: bool = False
+    autocast: bool = False
+
+    @classmethod
+    def of(cls, name: str) -> Numeric:
+        """The mode that `predict.dtype` names."""
+        if name == "tf32":
+            return cls(tf32=True)
+        return cls(dtype=name, autocast=name != "float32")
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is plain float32, the reference that other modes are measured against."""
+        return self == Numeric()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint whose weights are named but not yet known by digest."""
+
+    id: str
+    architecture: Architecture
+    preprocessing: Preprocessing
+    numeric: Numeric
+    classes: int
+    weights: str
+    """Path or URI of the weights, or `timm:NAME` / `torchvision:NAME` for the source's own."""
+    allow_pickle: bool = False
+    training: Training = field(default_factory=Training)
+    published_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A candidate with its weights identified: all that a worker needs to run it."""
+
+    candidate: Candidate
+    weights_digest: str
+    weights_bytes: int
+
+    @property
+    def id(self) -> str:
+        """The study's name for it."""
+        return self.candidate.id
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The candidate's resolved preprocessing."""
+        return self.candidate.preprocessing
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a stored prediction, as plain JSON."""
+        return {
+            "schema": SCHEMA,
+            "weights": self.weights_digest,
+            "architecture": self.candidate.architecture.identity(),
+            "classes": self.candidate.classes,
+            "preprocessing": asdict(self.candidate.preprocessing),
+            "numeric": asdict(self.candidate.numeric),
+            "output": "logits",
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that name this identity in the store."""
+        return fingerprint(self.identity())
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A checkpoint that the study names and that cannot be run, with the reason a person is shown."""
+
+    id: str
+    reason: str

@@ -1,0 +1,146 @@
+"""The libraries that checkpoints come from: which names they know, how they build a module, how they prepare an image.
+
+A source is a row of `SOURCES`. Nothing is instantiated to resolve a name; libraries are imported when first asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from overlap.errors import CheckpointError, StudyError
+from overlap.zoo.preprocessing import Preprocessing, from_timm
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Source:
+    """One library of architectures."""
+
+    preprocessing: Callable[[str], Preprocessing]
+    """Name to evaluation preprocessing; raises CheckpointError for a name the library does not know."""
+    build: Callable[[str, int, Mapping[str, Any]], nn.Module]
+    """Name, number of classes and arguments to a module with random weights."""
+    pretrained: Callable[[str], nn.Module]
+    """Name to a module with the source's own weights, from its hub."""
+    version: Callable[[], str]
+
+
+def source(name: str) -> Source:
+    """Look a source up.
+
+    Raises:
+        CheckpointError: no such source; the text names the known ones.
+    """
+    if name not in SOURCES:
+        raise CheckpointError(f"unknown source '{name}'; known sources: {', '.join(SOURCES)}, or use factory")
+    return SOURCES[name]
+
+
+def _timm_preprocessing(name: str) -> Preprocessing:
+    import timm
+    from timm.data.config import resolve_data_config
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained(f"{architecture}.*")):
+        known = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else timm.list_models()
+        raise CheckpointError(f"timm has no model '{name}'{_nearest(name, known)}")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return from_timm(resolve_data_config(pretrained_cfg=config.to_dict() if config else {}, args={"in_chans": 3}))
+
+
+def _timm_build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    import timm
+
+    module: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **arguments)
+    return module
+
+
+def _timm_pretrained(name: str) -> nn.Module:
+    import timm
+
+    module: nn.Module = timm.create_model(name, pretrained=True)
+    return module
+
+
+def _timm_version() -> str:
+    import timm
+
+    return str(timm.__version__)
+
+
+def _torchvision_preprocessing(name: str) -> Preprocessing:
+    from torchvision.models import get_model_weights, list_models
+    from torchvision.transforms._presets import ImageClassification
+
+    known = [model for model in list_models() if "." not in model]
+    if name not in known:
+        raise CheckpointError(f"torchvision has no model '{name}'{_nearest(name, known)}")
+    weights = get_model_weights(name).DEFAULT
+    preset = weights.transforms()
+    if not isinstance(preset, ImageClassification):
+        raise CheckpointError(f"torchvision's '{name}' is no image classifier")
+    return Preprocessing(
+        input_size=(preset.crop_size[0], preset.crop_size[0]),
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def _torchvision_build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    from torchvision.models import get_model
+
+    # Auxiliary heads only train; Inception and GoogLeNet return tuples while they have them.
+    module: nn.Module = get_model(name, weights=None, num_classes=classes, **arguments)
+    return module
+
+
+def _torchvision_pretrained(name: str) -> nn.Module:
+    from torchvision.models import get_model
+
+    module: nn.Module = get_model(name, weights="DEFAULT")
+    return module
+
+
+def _torchvision_version() -> str:
+    import torchvision
+
+    return str(torchvision.__version__)
+
+
+SOURCES: dict[str, Source] = {
+    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, _timm_version),
+    "torchvision": Source(
+        _torchvision_preprocessing, _torchvision_build, _torchvision_pretrained, _torchvision_version
+    ),
+}
+
+
+def select_timm(patterns: tuple[str, ...]) -> list[str]:
+    """Pretrained timm tags that match any of the patterns (`*` and `?`), sorted.
+
+    Raises:
+        StudyError: a pattern matches nothing; the text gives the nearest names.
+    """
+    import timm
+
+    tags = timm.list_pretrained()
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matches = fnmatch.filter(tags, pattern)
+        if not matches:
+            raise StudyError(f"zoo: select '{pattern}' matches no pretrained timm model{_nearest(pattern, tags)}")
+        chosen.update(matches)
+    return sorted(chosen)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"; nearest: {', '.join(near)}" if near else ""

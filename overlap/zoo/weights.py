@@ -1,0 +1,146 @@
+"""Weights: from wherever people keep them into the store, once, by digest; from the store to a node, once, verified.
+
+Guarantees: after `stage` the store holds exactly the bytes that the digest names; `fetch` returns a file whose bytes
+have that digest, however many processes ask at once. A memo saves hashing again what has the size and tag it had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from overlap import files
+from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing
+from overlap.identity import canonical_json, digest, digest_file
+from overlap.store import layout
+from overlap.store.folder import Folder
+from overlap.store.objects import Objects
+from overlap.zoo.sources import SOURCES, source
+
+CACHE_VARIABLE = "OVERLAP_CACHE"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Weights that the store holds."""
+
+    digest: str
+    bytes: int
+
+
+def recall(reference: str, objects: Objects, endpoint_url: str | None = None) -> Staged | None:
+    """What the store holds of weights that were staged before and have not changed since, or None.
+
+    Args:
+        reference: a path, `s3://` or `http(s)://` address, or `timm:NAME` / `torchvision:NAME` for the source's own.
+        objects: the store.
+        endpoint_url: server of `s3://` addresses.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    try:
+        known = json.loads(objects.get(_memo(_version(reference, endpoint_url))))
+    except ObjectMissing:
+        return None
+    staged = Staged(known["digest"], known["bytes"])
+    held = objects.head(layout.weights(staged.digest))
+    return staged if held is not None and held.size == staged.bytes else None
+
+
+def stage(reference: str, objects: Objects, endpoint_url: str | None = None) -> Staged:
+    """Bring weights into the store and remember it; arguments as for `recall`.
+
+    Raises:
+        CheckpointError: the weights cannot be had; the text names them and the mend.
+        StoreError: the store refuses them.
+    """
+    version = _version(reference, endpoint_url)
+    library, _, name = reference.partition(":")
+    with tempfile.TemporaryDirectory(prefix="overlap-weights-") as folder:
+        path = Path(folder) / "weights"
+        if library in SOURCES:
+            _download_pretrained(library, name, path)
+        else:
+            try:
+                files.copy_to(reference, path, endpoint_url)
+            except DataError as error:
+                raise CheckpointError(f"weights {error}") from None
+        staged = Staged(digest_file(path), path.stat().st_size)
+        held = objects.head(layout.weights(staged.digest))
+        if held is None or held.size != staged.bytes:
+            objects.put_file(layout.weights(staged.digest), path)
+    objects.put(_memo(version), canonical_json(asdict(version) | asdict(staged)))
+    return staged
+
+
+def fetch(weights_digest: str, objects: Objects) -> Path:
+    """A local file with the weights of this digest, from the node's cache or else from the store.
+
+    Raises:
+        DamagedObject: the store lost them, or holds other bytes under their name.
+    """
+    key = layout.weights(weights_digest)
+    if isinstance(objects, Folder):
+        path = objects.path(key)
+        _verify(path, weights_digest, key)
+        return path
+    from filelock import FileLock
+
+    cache = Path(os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / "overlap-cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / weights_digest
+    with FileLock(cache / f"{weights_digest}.lock"):
+        if path.exists():
+            try:
+                _verify(path, weights_digest, key)
+            except DamagedObject:
+                path.unlink()  # the cache is a convenience: what is wrong in it is fetched again
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            try:
+                objects.get_file(key, partial)
+            except ObjectMissing:
+                raise DamagedObject(
+                    f"weights {key} are gone from the store; run with --verify to stage them again"
+                ) from None
+            _verify(partial, weights_digest, key)
+            partial.replace(path)
+    return path
+
+
+def _version(reference: str, endpoint_url: str | None) -> files.Version:
+    library = reference.partition(":")[0]
+    if library in SOURCES:
+        return files.Version(reference, 0, source(library).version())
+    try:
+        return files.version(reference, endpoint_url)
+    except DataError as error:
+        raise CheckpointError(f"weights {error}") from None
+
+
+def _memo(version: files.Version) -> str:
+    return layout.memo("weights", digest(canonical_json(asdict(version))))
+
+
+def _verify(path: Path, weights_digest: str, key: str) -> None:
+    found = digest_file(path) if path.exists() else "nothing"
+    if found != weights_digest:
+        raise DamagedObject(f"weights {key} are damaged (found {found[:16]}); run with --verify to stage them again")
+
+
+def _download_pretrained(library: str, name: str, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    try:
+        module = source(library).pretrained(name)
+    except Exception as error:  # hub clients raise whatever their transport raises
+        raise CheckpointError(
+            f"weights {library}:{name}: the hub gave nothing ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "give `weights` a file, or run where the hub can be reached"
+        ) from None
+    tensors = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}
+    save_file(tensors, path)

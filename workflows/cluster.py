@@ -1,0 +1,149 @@
+"""The Ray cluster a study runs on: connected to or started here, and what its nodes have to offer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from overlap.errors import StudyError
+
+BATCH_SHARE = 0.5
+"""Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
+RESIDENT_SHARE = 0.25
+"""Share of a node's memory for resident checkpoints where there is no GPU."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the cluster."""
+
+    id: str
+    cpus: int
+    gpus: float
+    memory: int
+    """Bytes for Ray's tasks and actors."""
+    object_store: int
+    """Bytes of the node's shared-memory object store."""
+
+    @property
+    def batch_budget(self) -> int:
+        """Bytes that decoded batches may take."""
+        return int(self.object_store * BATCH_SHARE)
+
+
+class Cluster:
+    """A Ray cluster that is connected to, or started on this machine, when it is first needed.
+
+    What was started here is ended on leaving; a cluster at an address is only left.
+    """
+
+    def __init__(self, address: str | None, search_path: Path) -> None:
+        """Nothing starts yet.
+
+        Args:
+            address: of a running cluster (`auto`, `ray://…`, `host:port`); None for Ray on this machine.
+            search_path: the study's folder, from which workers import factories.
+        """
+        self.address = address
+        self._search_path = str(search_path)
+        self._ours = False
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._ours:
+            ray.shutdown()
+
+    def start(self) -> None:
+        """Be connected.
+
+        Raises:
+            StudyError: there is no cluster at the address.
+        """
+        if ray.is_initialized():
+            return
+        for name, value in {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}.items():
+            os.environ.setdefault(name, value)  # inherited by the workers that are started here
+        options: dict[str, Any] = {"include_dashboard": False}
+        if self.address is not None:
+            options = {"runtime_env": {"env_vars": {"PYTHONPATH": self._search_path, "OMP_NUM_THREADS": "1"}}}
+        try:
+            ray.init(
+                address=self.address or "local",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                configure_logging=False,
+                **options,
+            )
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            raise StudyError(
+                f"no Ray cluster at '{self.address}' ({str(error).splitlines()[0]}); start one there, "
+                "or leave --address out to run on this machine"
+            ) from None
+        self._ours = True
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Apply a function to items as Ray tasks of one CPU each, results in order; no items, no cluster."""
+        waiting = list(items)
+        if not waiting:
+            return
+        self.start()
+        for reference in [_apply.remote(function, item) for item in waiting]:
+            try:
+                yield ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def _apply(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)
+
+
+def nodes() -> list[Node]:
+    """The nodes that are alive, in a fixed order."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [
+        Node(
+            id=node["NodeID"],
+            cpus=int(node["Resources"].get("CPU", 0)),
+            gpus=float(node["Resources"].get("GPU", 0)),
+            memory=int(node["Resources"].get("memory", 0)),
+            object_store=int(node["Resources"].get("object_store_memory", 0)),
+        )
+        for node in sorted(alive, key=lambda node: str(node["NodeID"]))
+    ]
+
+
+def gpus_per_predictor(wanted: float, alive: list[Node]) -> float:
+    """GPUs of one predictor on this cluster; 0 where there are none, then predictors run on CPUs.
+
+    Raises:
+        StudyError: the study asks for more than any node has (Ray itself would wait for ever).
+    """
+    most = max((node.gpus for node in alive), default=0.0)
+    if most == 0 and wanted <= 1:
+        return 0.0
+    if wanted > most:
+        raise StudyError(
+            f"predict.gpus_per_worker = {wanted:g}, but no node of the cluster has more than {most:g} GPUs; lower it"
+        )
+    return wanted
+
+
+def predictor_slots(node: Node, gpus: float) -> int:
+    """How many predictors a node takes: one per share of a GPU, or one per CPU where none has a GPU."""
+    return int(node.gpus // gpus) if gpus else node.cpus
+
+
+def on(node: Node) -> NodeAffinitySchedulingStrategy:
+    """Scheduling on exactly this node."""
+    return NodeAffinitySchedulingStrategy(node.id, soft=False)

@@ -1,0 +1,241 @@
+"""The fan-out: shards decoded once per node, checkpoints run over the decoded batches, predictions certified.
+
+The driver only passes references: pixels go from a decode task to a predictor through the node's object store without
+a copy, predictions go from the predictor to the store. `Schedule` decides; this file carries it out on Ray and says
+what failed. Memory in flight is bounded by the schedule, in bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from overlap.errors import StoreError, StudyError
+from overlap.store.ledger import Record
+from overlap.zoo.checkpoint import Checkpoint
+from workflows.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
+from workflows.leases import Decode, Job, Lease, Schedule
+from workflows.plan import Plan, location
+from workflows.worker import Decoded, Outcome, Predictors, decode_shard
+
+QUEUED = 2
+"""Leases a predictor holds: the one it runs and the next, so that it never waits for the driver."""
+REFRESH = 10.0
+"""Seconds between two looks at which nodes there are."""
+
+
+@dataclass
+class FanOutResult:
+    """What a fan-out came to."""
+
+    computed: int = 0
+    """Units certified by this run, including those whose record another run had just put."""
+    images_decoded: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    """Fingerprint to the reason why it is not complete."""
+    bad_shards: dict[str, str] = field(default_factory=dict)
+    """Shard file to the reason why nobody can read it."""
+
+
+@dataclass
+class _Worker:
+    actor: Any
+    node: Node
+    holds: str | None = None
+    leases: dict[Any, Lease] = field(default_factory=dict)
+
+
+class FanOut:
+    """One run of the missing units of a plan on the cluster that Ray is connected to."""
+
+    def __init__(
+        self, plan: Plan, replaces: Sequence[Record] = (), progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Prepare; nothing starts before `run`.
+
+        Args:
+            plan: says which units are missing.
+            replaces: damaged records, each superseded when its unit is computed again.
+            progress: called with units done and units in all.
+        """
+        self._plan = plan
+        self._checkpoints = plan.distinct
+        self._shards = {shard.name: shard for shards in plan.missing.values() for shard in shards}
+        order = {shard.name: place for place, shard in enumerate(plan.dataset.shards)}
+        signatures = {c.preprocessing.signature: c.preprocessing.bytes_per_image for c in self._checkpoints.values()}
+        self._schedule = Schedule(
+            [
+                Job(
+                    fingerprint,
+                    checkpoint.preprocessing.signature,
+                    tuple(s.name for s in plan.missing[fingerprint]),
+                    _cost(checkpoint),
+                )
+                for fingerprint, checkpoint in self._checkpoints.items()
+                if plan.missing.get(fingerprint)
+            ],
+            {name: len(self._shards[name]) for name in sorted(self._shards, key=order.__getitem__)},
+            signatures,
+        )
+        self._replaces = {(record.fingerprint, record.shard): record for record in replaces}
+        self._progress = progress or (lambda done, total: None)
+        self._done = 0
+        self._nodes: dict[str, Node] = {}
+        self._workers: list[_Worker] = []
+        self._decodes: dict[Any, tuple[str, Decode, list[Any]]] = {}
+        self._batches: dict[tuple[str, Any], Any] = {}
+        self._result = FanOutResult()
+        self._gpus = 0.0
+        self._store_error: str | None = None
+
+    def run(self) -> FanOutResult:
+        """Compute every missing unit that can be computed.
+
+        Raises:
+            StudyError: the study asks for more than the cluster has.
+            StoreError: the store failed a unit again and again; what is certified stays.
+        """
+        context = ray.put(
+            (location(self._plan.study), self._plan.dataset.name, self._shards, self._plan.study.predict.batch_size)
+        )
+        looked = 0.0
+        try:
+            while self._schedule.unfinished:
+                if time.monotonic() - looked > REFRESH:
+                    self._meet_nodes(context)
+                    looked = time.monotonic()
+                self._top_up()
+                pending = [*self._decodes, *(reference for worker in self._workers for reference in worker.leases)]
+                if not pending:
+                    raise StudyError("no worker of the cluster can take the remaining units; is a node left?")
+                ready, _ = ray.wait(pending, num_returns=1, timeout=REFRESH)
+                for reference in ready:
+                    self._collect(reference, context)
+                if self._store_error is not None:
+                    raise StoreError(self._store_error)
+        finally:
+            for worker in self._workers:
+                ray.kill(worker.actor)
+        return self._result
+
+    def _meet_nodes(self, context: Any) -> None:
+        """Start predictors on nodes that are new, forget nodes that are gone."""
+        alive = {node.id: node for node in nodes()}
+        for gone in set(self._nodes) - set(alive):
+            del self._nodes[gone]
+            self._workers = [worker for worker in self._workers if worker.node.id != gone]
+            self._lose(self._schedule.remove_node(gone), "its node was lost again and again")
+        self._gpus = gpus_per_predictor(self._plan.study.predict.gpus_per_worker, list(alive.values()))
+        for node in alive.values():
+            slots = predictor_slots(node, self._gpus)
+            if node.id not in self._nodes and slots:
+                self._nodes[node.id] = node
+                self._schedule.add_node(node.id, node.batch_budget, slots)
+                self._workers += [_Worker(self._start(node, context), node) for _ in range(slots)]
+
+    def _start(self, node: Node, context: Any) -> Any:
+        # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
+        options = Predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node))
+        return options.remote(
+            context, self._gpus > 0, int(node.memory * RESIDENT_SHARE / predictor_slots(node, self._gpus))
+        )
+
+    def _top_up(self) -> None:
+        endpoint = self._plan.study.store.endpoint_url
+        for name, node in self._nodes.items():
+            for batch in self._schedule.droppable(name):
+                self._batches.pop((name, batch), None)
+            while (decode := self._schedule.next_decode(name)) is not None:
+                options = decode_shard.options(num_returns=1 + len(decode.signatures), scheduling_strategy=on(node))
+                said, *batches = options.remote(self._shards[decode.shard], decode.signatures, endpoint)
+                self._decodes[said] = (name, decode, batches)
+        for worker in self._workers:
+            while len(worker.leases) < QUEUED:
+                lease = self._schedule.next_lease(worker.node.id, worker.holds)
+                if lease is None:
+                    break
+                worker.holds = lease.fingerprint
+                batches = [self._batches[(worker.node.id, batch)] for batch in lease.batches]
+                replaces = [self._replaces.get((lease.fingerprint, shard)) for shard in lease.shards]
+                checkpoint = self._checkpoints[lease.fingerprint]
+                worker.leases[worker.actor.run.remote(checkpoint, lease.shards, replaces, *batches)] = lease
+
+    def _collect(self, reference: Any, context: Any) -> None:
+        if reference in self._decodes:
+            self._collect_decode(reference, *self._decodes.pop(reference))
+            return
+        worker = next(worker for worker in self._workers if reference in worker.leases)
+        try:
+            outcomes: list[Outcome] = ray.get(reference)
+        except RayActorError:
+            self._replace(worker, context)
+            return
+        except RayError:  # a batch went with its node, or the like: nothing is wrong with the units
+            lease = worker.leases.pop(reference)
+            self._lose(
+                self._schedule.interrupted(worker.node.id, lease), "its decoded images were lost again and again"
+            )
+            return
+        lease = worker.leases.pop(reference)
+        for outcome in outcomes:
+            if outcome.store_error is not None:
+                self._store_error = outcome.store_error
+            elif outcome.error is not None:
+                self._fail(lease.fingerprint, outcome.error)
+            else:
+                self._result.computed += 1
+        self._schedule.finished(worker.node.id, lease)
+        self._advance(len(lease.shards))
+
+    def _collect_decode(self, reference: Any, node: str, decode: Decode, batches: list[Any]) -> None:
+        try:
+            decoded: Decoded = ray.get(reference)
+        except RayError:
+            self._schedule.not_decoded(node, decode)
+            return
+        if decoded.store_error is not None:
+            self._store_error = decoded.store_error
+        elif decoded.error is not None:
+            self._result.bad_shards[self._shards[decode.shard].file] = decoded.error
+            dropped = self._schedule.give_up_shard(decode.shard)
+            self._schedule.not_decoded(node, decode)
+            self._advance(len(dropped))
+        elif node in self._nodes:
+            self._schedule.decoded(node, decode)
+            self._result.images_decoded += decoded.images
+            for signature, batch in zip(decode.signatures, batches, strict=True):
+                self._batches[(node, (decode.shard, signature))] = batch
+
+    def _replace(self, worker: _Worker, context: Any) -> None:
+        """A predictor died: whatever it had not certified waits again, and another takes its place."""
+        self._workers.remove(worker)
+        for lease in worker.leases.values():
+            self._lose(
+                self._schedule.interrupted(worker.node.id, lease), "its worker died again and again while running it"
+            )
+        if worker.node.id in self._nodes:
+            self._workers.append(_Worker(self._start(worker.node, context), worker.node))
+
+    def _lose(self, units: list[tuple[str, str]], reason: str) -> None:
+        for fingerprint in {fingerprint for fingerprint, _ in units}:
+            self._fail(fingerprint, reason)
+        self._advance(len(units))
+
+    def _fail(self, fingerprint: str, reason: str) -> None:
+        """A checkpoint failed: what else it has waiting is dropped, the others go on."""
+        self._result.failed.setdefault(fingerprint, reason)
+        self._advance(len(self._schedule.give_up_checkpoint(fingerprint)))
+
+    def _advance(self, units: int) -> None:
+        self._done += units
+        self._progress(self._done, self._plan.units)
+
+
+def _cost(checkpoint: Checkpoint) -> float:
+    """Relative cost of one image: multiplications grow with parameters and, for most networks, with pixels."""
+    return checkpoint.weights_bytes * checkpoint.preprocessing.bytes_per_image

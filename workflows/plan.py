@@ -1,0 +1,138 @@
+"""What is to be done: checkpoints x shards, less what the store certifies. Decides everything, computes nothing.
+
+The only work here is identifying: shards and weights never seen before are read and hashed, by the given mapper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from overlap.errors import CheckpointError
+from overlap.images import dataset as datasets
+from overlap.images.dataset import Dataset, Mapper
+from overlap.images.shards import Shard
+from overlap.store.ledger import Ledger, Record
+from overlap.store.objects import READERS, Location, Objects, open_objects
+from overlap.study import Study
+from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
+from overlap.zoo.resolve import resolve
+from overlap.zoo.weights import Staged, recall, stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one data set still needs before its reductions."""
+
+    study: Study
+    dataset: Dataset
+    checkpoints: tuple[Checkpoint, ...]
+    rejected: tuple[Rejected, ...]
+    complete: frozenset[str]
+    """Fingerprints with a manifest on exactly these shards."""
+    missing: dict[str, tuple[Shard, ...]] = field(default_factory=dict)
+    """By fingerprint, the shards without a record; a fingerprint with all records but no manifest has none."""
+
+    @property
+    def distinct(self) -> dict[str, Checkpoint]:
+        """One checkpoint for each fingerprint: two names of the same thing are computed once."""
+        return {checkpoint.fingerprint: checkpoint for checkpoint in reversed(self.checkpoints)}
+
+    @property
+    def units(self) -> int:
+        """Number of units to compute."""
+        return sum(len(shards) for shards in self.missing.values())
+
+
+def location(study: Study) -> Location:
+    """Where the study's store is."""
+    return Location(study.store.uri, study.store.endpoint_url)
+
+
+def make_plan(
+    study: Study, name: str, *, limit: int | None = None, verify: bool = False, mapper: Mapper = datasets.in_process
+) -> Plan:
+    """Plan one data set of a study.
+
+    Args:
+        study: the study.
+        name: the data set, a key of `study.data`.
+        limit: only so many leading images, kept in the store apart as `NAME.firstN`.
+        verify: hash shards and weights again, and check every certified object.
+        mapper: where hashing runs.
+    """
+    objects = open_objects(location(study))
+    data = study.data[name]
+    candidates, rejected = resolve(study, data.classes)
+    checkpoints, unusable = _identify(candidates, location(study), verify, mapper)
+    dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
+    if limit is not None:
+        dataset = replace(dataset, name=f"{name}.first{limit}")
+    plan = Plan(study, dataset, tuple(checkpoints), (*rejected, *unusable), frozenset())
+    return refresh(plan, objects, verify=verify)
+
+
+def refresh(plan: Plan, objects: Objects, *, damaged: Sequence[Record] = (), verify: bool = False) -> Plan:
+    """The same plan against what the store certifies now; one listing, a second only if something is incomplete.
+
+    Args:
+        plan: what to look at again.
+        objects: the store.
+        damaged: records that certify nothing any more; their units are missing.
+        verify: believe no manifest, so that every checkpoint is completed anew from its verified units.
+    """
+    ledger = Ledger(objects, plan.dataset.name)
+    spoilt = {(record.fingerprint, record.name) for record in damaged}
+    distinct = set(plan.distinct)
+    complete = set() if verify else ledger.completed(plan.dataset.digest) & distinct
+    complete -= {fingerprint for fingerprint, _ in spoilt}
+    recorded = ledger.recorded() if distinct - complete else {}
+    missing = {
+        fingerprint: tuple(
+            shard
+            for shard in plan.dataset.shards
+            if shard.name not in recorded.get(fingerprint, set()) or (fingerprint, shard.name) in spoilt
+        )
+        for fingerprint in plan.distinct
+        if fingerprint not in complete
+    }
+    return replace(plan, complete=frozenset(complete), missing=missing)
+
+
+def imports_only(study: Study, data: str) -> Plan:
+    """The plan of a study that names no images: there is nothing to compute."""
+    return Plan(study, Dataset(data, 0, ()), (), (), frozenset())
+
+
+def _identify(
+    candidates: list[Candidate], where: Location, verify: bool, mapper: Mapper
+) -> tuple[list[Checkpoint], list[Rejected]]:
+    """Candidates with their weights' digests, recalled or else staged; and those whose weights cannot be had."""
+    recalled: list[Staged | str | None] = [None] * len(candidates)
+    if not verify:
+        with ThreadPoolExecutor(READERS) as readers:
+            recalled = list(readers.map(partial(_recall, where), candidates))
+    unknown = [candidate for candidate, found in zip(candidates, recalled, strict=True) if found is None]
+    staged = mapper(partial(_stage, where), unknown)
+    found = [next(staged) if known is None else known for known in recalled]
+    pairs = list(zip(candidates, found, strict=True))
+    return (
+        [Checkpoint(candidate, one.digest, one.bytes) for candidate, one in pairs if isinstance(one, Staged)],
+        [Rejected(candidate.id, one) for candidate, one in pairs if isinstance(one, str)],
+    )
+
+
+def _recall(where: Location, candidate: Candidate) -> Staged | str | None:
+    try:
+        return recall(candidate.weights, open_objects(where), where.endpoint_url)
+    except CheckpointError as error:
+        return f"checkpoint '{candidate.id}': {error}"
+
+
+def _stage(where: Location, candidate: Candidate) -> Staged | str:
+    try:
+        return stage(candidate.weights, open_objects(where), where.endpoint_url)
+    except CheckpointError as error:
+        return f"checkpoint '{candidate.id}': {error}"

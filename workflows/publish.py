@@ -1,0 +1,145 @@
+"""What a run leaves for others to read: who is in the study, what failed and why, the report, and the MLflow view."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import overlap
+from overlap.errors import TrackingError
+from overlap.identity import canonical_json, digest
+from overlap.published import Snapshot, data_sets, read_results, read_snapshot, write_snapshot
+from overlap.report.figures import Figure, draw_figures
+from overlap.report.page import render_page
+from overlap.report.results import Results
+from overlap.store import layout
+from overlap.store.ledger import Ledger
+from overlap.store.objects import Objects, open_objects
+from overlap.store.tables import Labels, encode_labels
+from overlap.study import Study
+from workflows.plan import Plan, location
+
+REPORT = "report.html"
+
+
+def plan(plan: Plan, objects: Objects) -> None:
+    """Write down what the study resolves to: identities, labels, and the snapshot that `status` reads."""
+    for checkpoint in plan.checkpoints:
+        objects.put_if_absent(
+            layout.identity(checkpoint.id, checkpoint.fingerprint), canonical_json(checkpoint.identity())
+        )
+    dataset = plan.dataset
+    if dataset.shards:
+        objects.put(layout.labels(dataset.name), encode_labels(Labels(dataset.keys, dataset.labels)))
+    write_snapshot(
+        Snapshot(
+            study=plan.study.name,
+            data=dataset.name,
+            dataset=dataset.digest,
+            classes=dataset.classes,
+            shards={shard.name: len(shard) for shard in dataset.shards},
+            files={shard.name: shard.file for shard in dataset.shards},
+            models={checkpoint.id: checkpoint.fingerprint for checkpoint in plan.checkpoints},
+            rejected={rejected.id: rejected.reason for rejected in plan.rejected},
+            bad_shards=dict(dataset.unreadable),
+            left_out=list(dataset.left_out),
+        ),
+        objects,
+    )
+
+
+def shards(plan: Plan, bad: dict[str, str], objects: Objects) -> None:
+    """Add the shards that turned out unreadable to the snapshot."""
+    snapshot = read_snapshot(plan.dataset.name, objects)
+    if snapshot is not None and snapshot.bad_shards != bad:
+        write_snapshot(replace(snapshot, bad_shards=bad), objects)
+
+
+def failures(plan: Plan, failed: dict[str, str], objects: Objects) -> dict[str, str]:
+    """Record why checkpoints failed, forget it of those that did not; returns the reasons by checkpoint name."""
+    ledger = Ledger(objects, plan.dataset.name)
+    reasons = {c.id: failed[c.fingerprint] for c in plan.checkpoints if c.fingerprint in failed}
+    for stale in {failure.model for failure in ledger.failures()} - set(reasons):
+        ledger.clear_failures(stale)
+    for checkpoint in plan.checkpoints:
+        if checkpoint.id in reasons:
+            ledger.fail(checkpoint.id, None, checkpoint.fingerprint, reasons[checkpoint.id], "checkpoint")
+    return reasons
+
+
+def results(study: Study, results: Results, objects: Objects, *, fresh: bool) -> tuple[str, str | None]:
+    """Write the report and bring MLflow up to date, each only if it is not so already.
+
+    Args:
+        study: names the tracking server.
+        results: what to show.
+        objects: the store.
+        fresh: the results were computed just now, or are to be shown again whatever was shown before.
+
+    Returns:
+        Where the report is, and why MLflow could not be told (None if it was, or is not wanted).
+    """
+    figures = cache(partial(draw_figures, results))
+    page = cache(lambda: render_page(results, figures()))
+    key = layout.results(results.data, REPORT)
+    if fresh or objects.head(key) is None:
+        objects.put(key, page().encode())
+    try:
+        _track(study, results, objects, figures, page, fresh=fresh)
+    except TrackingError as error:
+        return f"{objects.uri}/{key}", str(error)
+    return f"{objects.uri}/{key}", None
+
+
+def again(study: Study) -> list[tuple[str, str, str | None]]:
+    """Publish the stored results of every data set of a study again: (data, report, tracking error) each."""
+    objects = open_objects(location(study))
+    shown = []
+    for data in sorted({*study.data, *data_sets(objects)}):
+        if (found := read_results(data, objects)) is not None:
+            shown.append((data, *results(study, found, objects, fresh=True)))
+    return shown
+
+
+def _track(
+    study: Study,
+    results: Results,
+    objects: Objects,
+    figures: Callable[[], list[Figure]],
+    page: Callable[[], str],
+    *,
+    fresh: bool,
+) -> None:
+    uri = study.tracking.uri
+    told = layout.memo("tracking", digest(canonical_json([uri, results.data, results.inputs_digest])))
+    if uri == "none" or (not fresh and objects.head(told) is not None):
+        return
+    from overlap.tracking import Tracker
+
+    about = {"data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
+    Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
+    objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+
+
+def provenance(study: Study) -> dict[str, str]:
+    """Where and by what a reduction was made."""
+    made = {
+        "overlap": overlap.__version__,
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "study": str(study.path),
+        "store": study.store.uri,
+        "reduced": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    commit = subprocess.run(
+        ["git", "-C", str(Path(overlap.__file__).parent), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return made | ({"git": commit.stdout.strip()} if commit.returncode == 0 else {})

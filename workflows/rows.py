@@ -1,0 +1,130 @@
+"""What the reductions are about: the models that take part, what is known of each, and who is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overlap.analysis.calibration import Calibration
+from overlap.analysis.models import ModelRow
+from overlap.errors import DamagedObject
+from overlap.identity import digest_keys
+from overlap.methodology import Training, category
+from overlap.panel import Panel
+from overlap.store.ledger import Ledger, Manifest
+from overlap.store.objects import READERS
+from overlap.zoo.checkpoint import Checkpoint
+from workflows.plan import Plan
+
+
+def class_names(plan: Plan) -> tuple[str, ...]:
+    """Class names by number, where the study gives them."""
+    data = plan.study.data.get(plan.dataset.name.partition(".first")[0])
+    return data.names if data is not None else ()
+
+
+def manifests(fingerprints: dict[str, str], plan: Plan, ledger: Ledger) -> dict[str, Manifest]:
+    """Manifests of complete checkpoints, by name.
+
+    Raises:
+        DamagedObject: one is gone, or is about other samples than the data set's.
+    """
+    keys = digest_keys(plan.dataset.keys)
+
+    def read(fingerprint: str) -> Manifest:
+        manifest = ledger.manifest(fingerprint, plan.dataset.digest)
+        if manifest is None or manifest.keys_digest != keys:
+            raise DamagedObject(f"the manifest of {fingerprint} is gone or does not match the data set's keys")
+        return manifest
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(fingerprints, pool.map(read, fingerprints.values()), strict=True))
+
+
+def hard_predictions(manifests: dict[str, Manifest], plan: Plan, ledger: Ledger) -> dict[str, NDArray[np.int32]]:
+    """Class numbers by checkpoint, aligned with the data set's keys."""
+
+    def read(manifest: Manifest) -> NDArray[np.int32]:
+        return ledger.hard(manifest.fingerprint, plan.dataset.digest).prediction
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(manifests, pool.map(read, manifests.values()), strict=True))
+
+
+def categories(panel: Panel, plan: Plan) -> NDArray[np.object_]:
+    """(M, M) category of each pair, None where it is not known; symmetric."""
+    known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
+    table = np.full((len(panel.models), len(panel.models)), None, np.object_)
+    told = [(model, *_told(known.get(model))) for model in panel.models]
+    for row, first in enumerate(told):
+        for column in range(row + 1, len(told)):
+            table[row, column] = table[column, row] = category(*first, *told[column])
+    return table
+
+
+def model_rows(
+    panel: Panel,
+    plan: Plan,
+    manifests: dict[str, Manifest],
+    calibrations: dict[str, Calibration],
+    correct: NDArray[np.bool_],
+) -> Iterator[ModelRow]:
+    """One row a model that takes part, and one for each that does not."""
+    known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
+    for row, model in enumerate(panel.models):
+        manifest = manifests.get(model)
+        yield ModelRow(
+            model,
+            known[model].fingerprint if model in known else None,
+            "complete" if manifest is not None else "imported",
+            n=len(panel.keys),
+            right=int(correct[row].sum()),
+            calibration=calibrations.get(model),
+            noise_floor_ei=_noise_floor(manifest, panel, row) if manifest is not None else None,
+            training=_told(known.get(model))[0].model_dump(),
+        )
+    for checkpoint in plan.checkpoints:
+        if checkpoint.id not in panel.models:
+            training = checkpoint.candidate.training.model_dump()
+            yield ModelRow(checkpoint.id, checkpoint.fingerprint, "incomplete", training=training)
+    for rejected in plan.rejected:
+        yield ModelRow(rejected.id, None, "rejected")
+
+
+def absent(panel: Panel, plan: Plan, failed: dict[str, str]) -> dict[str, str]:
+    """Models of the study that no table holds figures of, with the reason."""
+    reasons = {rejected.id: rejected.reason for rejected in plan.rejected}
+    for checkpoint in plan.checkpoints:
+        if checkpoint.id not in panel.models:
+            reasons[checkpoint.id] = failed.get(checkpoint.id, "not all of its units are done; run again")
+    return reasons | panel.refused
+
+
+def measures(manifests: dict[str, Manifest]) -> dict[str, dict[str, float]]:
+    """Further scalars by model."""
+    return {
+        model: {"inference_seconds": manifest.seconds, "images_per_second": manifest.rows / max(manifest.seconds, 1e-9)}
+        for model, manifest in manifests.items()
+    }
+
+
+def _told(checkpoint: Checkpoint | None) -> tuple[Training, str | None]:
+    if checkpoint is None:
+        return Training(), None
+    return checkpoint.candidate.training, checkpoint.weights_digest
+
+
+def _noise_floor(manifest: Manifest, panel: Panel, row: int) -> float | None:
+    """Error inconsistency between a checkpoint's stored predictions and its float32 audit; None where it is float32."""
+    flips = images = start = 0
+    for record in manifest.records:
+        audit = np.array(record.provenance.get("audit", ()), np.int64)
+        rows = slice(start, start + len(audit))
+        right = panel.prediction[row, rows] == panel.labels[rows]
+        flips += int((right != (audit == panel.labels[rows])).sum())
+        images += len(audit)
+        start += record.rows
+    return flips / images if images else None

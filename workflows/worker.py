@@ -1,0 +1,146 @@
+"""What runs on the workers of a fan-out: decoding a shard, and predicting with leased checkpoints.
+
+Both say what went wrong instead of raising, so that the driver can tell a bad image from a bad checkpoint from a store
+that fails, and confine each. A unit that is certified already is never run again: its record is looked up first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+import overlap
+from overlap.errors import CheckpointError, DamagedObject, DataError, StoreError
+from overlap.images.decoding import decode
+from overlap.images.shards import Shard
+from overlap.store.ledger import Ledger, Record
+from overlap.store.objects import open_objects
+from overlap.store.tables import from_logits
+from overlap.zoo.checkpoint import Checkpoint
+from overlap.zoo.preprocessing import Signature
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decode task says; the pixels travel beside it."""
+
+    images: int = 0
+    error: str | None = None
+    """The shard cannot be read by anybody."""
+    store_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one unit."""
+
+    shard: str
+    error: str | None = None
+    """The checkpoint is at fault."""
+    store_error: str | None = None
+
+
+@ray.remote(num_cpus=1, max_retries=3)
+def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: str | None) -> list[Any]:
+    """Decode a shard; returns what to say, then one uint8 batch for each signature."""
+    _one_thread()
+    nothing = [None] * len(signatures)
+    try:
+        batches = decode(shard, signatures, endpoint_url)
+    except DataError as error:
+        return [Decoded(error=str(error)), *nothing]
+    except StoreError as error:
+        return [Decoded(store_error=str(error)), *nothing]
+    return [Decoded(len(shard)), *(batches[signature] for signature in signatures)]
+
+
+@ray.remote(max_restarts=0)
+class Predictors:
+    """One process with one device; runs one lease at a time, in the order in which they were given."""
+
+    def __init__(self, context: tuple[Any, str, dict[str, Shard], int], gpu: bool, resident_bytes: int) -> None:
+        import torch
+
+        from overlap.inference import Predictor
+
+        where, data, self._shards, self._batch_size = context
+        self._objects = open_objects(where)
+        self._ledger = Ledger(self._objects, data)
+        if gpu:
+            resident_bytes = torch.cuda.mem_get_info()[1] // 2
+            self._device = torch.cuda.get_device_name()
+        else:
+            _one_thread()
+            self._device = platform.processor() or platform.machine()
+        self._predictor = Predictor(self._objects, "cuda" if gpu else "cpu", resident_bytes)
+        self._writer = ThreadPoolExecutor(1)
+
+    def run(
+        self, checkpoint: Checkpoint, shards: tuple[str, ...], replaces: list[Record | None], *batches: Any
+    ) -> list[Outcome]:
+        """Run a lease: each unit is predicted, then stored and certified while the next is predicted."""
+        said: list[Outcome | Future[Outcome]] = []
+        for name, damaged, pixels in zip(shards, replaces, batches, strict=True):
+            said.append(self._predict(checkpoint, name, damaged, pixels))
+        return [each.result() if isinstance(each, Future) else each for each in said]
+
+    def _predict(
+        self, checkpoint: Checkpoint, name: str, damaged: Record | None, pixels: Any
+    ) -> Outcome | Future[Outcome]:
+        try:
+            if damaged is None and (held := self._ledger.record(checkpoint.fingerprint, name)) is not None:
+                if held.readable:
+                    return Outcome(name)
+                damaged = held
+            found = self._predictor.predict(checkpoint, pixels, self._batch_size)
+        except (CheckpointError, DamagedObject) as error:
+            return Outcome(name, error=str(error))
+        except StoreError as error:
+            return Outcome(name, store_error=str(error))
+        except Exception as error:  # whatever a foreign network brings up is confined to its checkpoint
+            return Outcome(name, error=f"checkpoint '{checkpoint.id}': {type(error).__name__}: {error}")
+        provenance = self._provenance(found.batch_size) | ({"audit": list(found.audit)} if found.audit else {})
+        return self._writer.submit(self._certify, checkpoint, name, damaged, found.logits, found.seconds, provenance)
+
+    def _certify(
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        damaged: Record | None,
+        logits: Any,
+        seconds: float,
+        provenance: dict[str, Any],
+    ) -> Outcome:
+        try:
+            predictions = from_logits(list(self._shards[name].keys), logits)
+            self._ledger.certify(
+                checkpoint.fingerprint, name, predictions, seconds=seconds, provenance=provenance, replaces=damaged
+            )
+        except CheckpointError as error:
+            return Outcome(name, error=f"checkpoint '{checkpoint.id}': {error}")
+        except StoreError as error:
+            return Outcome(name, store_error=str(error))
+        return Outcome(name)
+
+    def _provenance(self, batch_size: int) -> dict[str, Any]:
+        import torch
+
+        return {
+            "overlap": overlap.__version__,
+            "torch": torch.__version__,
+            "host": platform.node(),
+            "device": self._device,
+            "batch_size": batch_size,
+            "certified": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
