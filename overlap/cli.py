@@ -18,8 +18,10 @@ from overlap import __version__
 from overlap.errors import OverlapError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from overlap.study import Study
-    from workflows.run import Outcome
+    from workflows.outcome import Outcome
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
@@ -83,12 +85,11 @@ def run(study: Path, address: str | None, limit: int | None, verify: bool, as_js
 @AS_JSON
 def plan(study: Path, explain: bool, as_json: bool) -> None:
     """Show what a run would compute, why, and what it reuses. Computes nothing but digests."""
-    from workflows.explain import explain_plan, lines
-
     from overlap.study import load_study
+    from workflows import explain as explanation
 
-    rows = explain_plan(load_study(study))
-    _show(rows, as_json, lambda: lines(rows, explain))
+    rows = explanation.explain_plan(load_study(study))
+    _show(explanation.as_json(rows), as_json, lambda: explanation.lines(rows, explain))
 
 
 @main.command()
@@ -96,11 +97,11 @@ def plan(study: Path, explain: bool, as_json: bool) -> None:
 @AS_JSON
 def status(study: Path, as_json: bool) -> None:
     """Show from the store alone what is done, missing and failed, by checkpoint."""
-    from overlap.status import lines, state
+    from overlap import status as reading
     from overlap.study import load_study
 
-    rows = state(load_study(study))
-    _show(rows, as_json, lambda: lines(rows))
+    states = reading.state(load_study(study))
+    _show(reading.as_json(states), as_json, lambda: reading.lines(states))
 
 
 @main.command()
@@ -126,10 +127,10 @@ def zoo(study: Path, as_csv: bool, as_json: bool) -> None:
 @AS_JSON
 def import_(study: Path, file: Path, data: str | None, as_json: bool) -> None:
     """Store predictions made elsewhere: csv or parquet with model, key, label, prediction. `run` then reduces them."""
-    from overlap.importing import import_into
+    from overlap.imports import import_file
     from overlap.study import load_study
 
-    outcome = import_into(load_study(study), file, data)
+    outcome = import_file(load_study(study), file, data)
     if as_json:
         click.echo(json.dumps(vars(outcome)))
     else:
@@ -217,11 +218,21 @@ def _show(value: Any, as_json: bool, text: Callable[[], str]) -> None:
     click.echo(json.dumps(value) if as_json else text())
 
 
-def _table(table: Any) -> str:
+def _table(table: pl.DataFrame) -> str:
+    """A frame as text: every row, and every column that says anything."""
     import polars as pl
 
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        return str(table)
+    told = table.select(column for column in table if column.null_count() < len(column))
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=10_000,
+        fmt_str_lengths=200,
+        tbl_formatting="NOTHING",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+    ):
+        return str(told)
 
 
 if __name__ == "__main__":

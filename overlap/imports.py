@@ -15,11 +15,12 @@ from pathlib import Path
 
 import polars as pl
 
-from overlap.errors import DamagedObject, StudyError
+from overlap.errors import DamagedObject, ObjectMissing, StudyError
 from overlap.identity import SHORT, canonical_json, digest
 from overlap.store import layout
-from overlap.store.objects import Objects, get_many
-from overlap.study import NAME
+from overlap.store.objects import Location, Objects, get_many, open_objects
+from overlap.store.tables import decode_labels
+from overlap.study import NAME, Study
 
 COLUMNS = ("model", "key", "label", "prediction")
 DEFAULT_DATA = "imported"
@@ -43,6 +44,36 @@ class ImportOutcome:
     stored: tuple[str, ...]
     unchanged: tuple[str, ...]
     refused: dict[str, str]
+
+
+def import_file(study: Study, path: Path, data: str | None = None) -> ImportOutcome:
+    """Import a file into a study's store.
+
+    Args:
+        study: the study.
+        path: csv or parquet.
+        data: the data set that was predicted; the study's own where it has one, `imported` where it has none.
+
+    Raises:
+        StudyError: no such data set, or a file that cannot be used.
+    """
+    if data is None:
+        data = next(iter(study.data), DEFAULT_DATA)
+        if len(study.data) > 1:
+            raise StudyError(f"{study.path}: has data sets {', '.join(study.data)}; say which with --data")
+    elif study.data and data not in study.data:
+        raise StudyError(f"{study.path}: has no data set '{data}'; it has {', '.join(study.data)}")
+    objects = open_objects(Location(study.store.uri, study.store.endpoint_url))
+    try:
+        known_keys = decode_labels(objects.get(layout.labels(data))).keys
+    except ObjectMissing:
+        known_keys = None
+    return store_predictions(path, data, objects, known_keys)
+
+
+def imported_data_sets(objects: Objects) -> list[str]:
+    """Names of the data sets that predictions were imported for, sorted."""
+    return sorted({info.key.split("/")[1] for info in objects.list("imports/")})
 
 
 def read_predictions(path: Path) -> pl.DataFrame:

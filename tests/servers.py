@@ -78,6 +78,8 @@ class SeaweedFS:
         # Keys of its own: whoever answers on a port that was lost to another session is then found out.
         self.access_key = f"test{secrets.token_hex(4)}"
         self.secret_key = secrets.token_hex(16)
+        self.reader_key = f"reader{secrets.token_hex(4)}"
+        """With the same secret: may read objects, and neither list nor write them."""
         self._own = folder is None
         # Short: unix sockets live here, and their paths end at 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="weed-")) if folder is None else folder
@@ -191,12 +193,12 @@ class SeaweedFS:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         config = self.folder / "s3.json"
-        identity = {
-            "name": "test",
-            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }
-        config.write_text(json.dumps({"identities": [identity]}))
+        allowed = {self.access_key: ["Admin", "Read", "Write", "List", "Tagging"], self.reader_key: ["Read"]}
+        identities = [
+            {"name": key, "credentials": [{"accessKey": key, "secretKey": self.secret_key}], "actions": actions}
+            for key, actions in allowed.items()
+        ]
+        config.write_text(json.dumps({"identities": identities}))
         s3, master, volume, filer, s3_grpc = self._ports
         command = [
             *(str(binary), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
@@ -205,8 +207,9 @@ class SeaweedFS:
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-s3.localSocket={self.folder / 's3.sock'}", f"-filer.localSocket={self.folder / 'filer.sock'}"),
             *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
-            *("-master.telemetry=false", "-volume.max=20", "-master.volumeSizeLimitMB=256"),
-            # With the defaults a restart on existing data takes 16-20 s.
+            *("-master.telemetry=false", "-volume.max=200", "-master.volumeSizeLimitMB=256"),
+            # Every bucket takes some seven volumes at its first write, hence many. With the defaults of these two a
+            # restart on existing data takes 16-20 s.
             *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {"TMPDIR": str(self.folder)}

@@ -14,6 +14,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from overlap.errors import StudyError
 
+STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_AUTH_MODE": "token"}
+"""Environment of a Ray that is started here: its tasks are single-threaded, its ports ask for the user's token."""
+
 BATCH_SHARE = 0.5
 """Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
 RESIDENT_SHARE = 0.25
@@ -70,8 +73,8 @@ class Cluster:
         """
         if ray.is_initialized():
             return
-        for name, value in {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}.items():
-            os.environ.setdefault(name, value)  # inherited by the workers that are started here
+        for name, value in STARTED_HERE.items() if self.address is None else ():
+            os.environ.setdefault(name, value)  # inherited by the processes that are started here
         options: dict[str, Any] = {"include_dashboard": False}
         if self.address is not None:
             options = {"runtime_env": {"env_vars": {"PYTHONPATH": self._search_path, "OMP_NUM_THREADS": "1"}}}

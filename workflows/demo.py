@@ -14,7 +14,8 @@ from overlap.demo.study_file import write_study
 from overlap.demo.training import train
 from overlap.study import Study, load_study
 from workflows.cluster import Cluster
-from workflows.run import Outcome, Tell, run
+from workflows.outcome import Outcome, Tell
+from workflows.run import run
 
 
 def demo(folder: Path, tell: Tell) -> tuple[Study, list[Outcome]]:

@@ -18,10 +18,11 @@ from ray.exceptions import RayActorError, RayError
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
 from overlap.zoo.checkpoint import Checkpoint
-from workflows.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
-from workflows.leases import Decode, Job, Lease, Schedule
-from workflows.plan import Plan, location
-from workflows.worker import Decoded, Outcome, Predictors, decode_shard
+from workflows.cluster import on
+from workflows.crew import Crew, Worker
+from workflows.leases import Decode, Job, Schedule
+from workflows.plan import Plan
+from workflows.worker import Context, Decoded, Outcome, decode_shard
 
 QUEUED = 2
 """Leases a predictor holds: the one it runs and the next, so that it never waits for the driver."""
@@ -42,28 +43,26 @@ class FanOutResult:
     """Shard file to the reason why nobody can read it."""
 
 
-@dataclass
-class _Worker:
-    actor: Any
-    node: Node
-    holds: str | None = None
-    leases: dict[Any, Lease] = field(default_factory=dict)
-
-
 class FanOut:
-    """One run of the missing units of a plan on the cluster that Ray is connected to."""
+    """One run of the missing units of a plan by a crew."""
 
     def __init__(
-        self, plan: Plan, replaces: Sequence[Record] = (), progress: Callable[[int, int], None] | None = None
+        self,
+        plan: Plan,
+        crew: Crew,
+        replaces: Sequence[Record] = (),
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Prepare; nothing starts before `run`.
 
         Args:
             plan: says which units are missing.
+            crew: who computes them; stays together afterwards.
             replaces: damaged records, each superseded when its unit is computed again.
             progress: called with units done and units in all.
         """
         self._plan = plan
+        self._crew = crew
         self._checkpoints = plan.distinct
         self._shards = {shard.name: shard for shards in plan.missing.values() for shard in shards}
         order = {shard.name: place for place, shard in enumerate(plan.dataset.shards)}
@@ -74,7 +73,7 @@ class FanOut:
                     fingerprint,
                     checkpoint.preprocessing.signature,
                     tuple(s.name for s in plan.missing[fingerprint]),
-                    _cost(checkpoint),
+                    cost(checkpoint),
                 )
                 for fingerprint, checkpoint in self._checkpoints.items()
                 if plan.missing.get(fingerprint)
@@ -85,12 +84,10 @@ class FanOut:
         self._replaces = {(record.fingerprint, record.shard): record for record in replaces}
         self._progress = progress or (lambda done, total: None)
         self._done = 0
-        self._nodes: dict[str, Node] = {}
-        self._workers: list[_Worker] = []
         self._decodes: dict[Any, tuple[str, Decode, list[Any]]] = {}
         self._batches: dict[tuple[str, Any], Any] = {}
+        self._members: set[str] = set()
         self._result = FanOutResult()
-        self._gpus = 0.0
         self._store_error: str | None = None
 
     def run(self) -> FanOutResult:
@@ -100,61 +97,42 @@ class FanOut:
             StudyError: the study asks for more than the cluster has.
             StoreError: the store failed a unit again and again; what is certified stays.
         """
-        context = ray.put(
-            (location(self._plan.study), self._plan.dataset.name, self._shards, self._plan.study.predict.batch_size)
-        )
+        self._context = Context.put(self._plan.dataset.name, self._shards, self._plan.study.predict.batch_size)
         looked = 0.0
-        try:
-            while self._schedule.unfinished:
-                if time.monotonic() - looked > REFRESH:
-                    self._meet_nodes(context)
-                    looked = time.monotonic()
-                self._top_up()
-                pending = [*self._decodes, *(reference for worker in self._workers for reference in worker.leases)]
-                if not pending:
-                    raise StudyError("no worker of the cluster can take the remaining units; is a node left?")
-                ready, _ = ray.wait(pending, num_returns=1, timeout=REFRESH)
-                for reference in ready:
-                    self._collect(reference, context)
-                if self._store_error is not None:
-                    raise StoreError(self._store_error)
-        finally:
-            for worker in self._workers:
-                ray.kill(worker.actor)
+        while self._schedule.unfinished:
+            if time.monotonic() - looked > REFRESH:
+                self._meet()
+                looked = time.monotonic()
+            self._top_up()
+            pending = [*self._decodes, *(reference for worker in self._crew.workers for reference in worker.leases)]
+            if not pending:
+                raise StudyError("the cluster has no node with a GPU or a CPU to spare; start a worker node")
+            ready, _ = ray.wait(pending, num_returns=1, timeout=REFRESH)
+            for reference in ready:
+                self._collect(reference)
+            if self._store_error is not None:
+                raise StoreError(self._store_error)
         return self._result
 
-    def _meet_nodes(self, context: Any) -> None:
-        """Start predictors on nodes that are new, forget nodes that are gone."""
-        alive = {node.id: node for node in nodes()}
-        for gone in set(self._nodes) - set(alive):
-            del self._nodes[gone]
-            self._workers = [worker for worker in self._workers if worker.node.id != gone]
+    def _meet(self) -> None:
+        for gone in self._crew.meet():
+            self._members.discard(gone)
             self._lose(self._schedule.remove_node(gone), "its node was lost again and again")
-        self._gpus = gpus_per_predictor(self._plan.study.predict.gpus_per_worker, list(alive.values()))
-        for node in alive.values():
-            slots = predictor_slots(node, self._gpus)
-            if node.id not in self._nodes and slots:
-                self._nodes[node.id] = node
-                self._schedule.add_node(node.id, node.batch_budget, slots)
-                self._workers += [_Worker(self._start(node, context), node) for _ in range(slots)]
-
-    def _start(self, node: Node, context: Any) -> Any:
-        # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
-        options = Predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node))
-        return options.remote(
-            context, self._gpus > 0, int(node.memory * RESIDENT_SHARE / predictor_slots(node, self._gpus))
-        )
+        for node in self._crew.nodes.values():
+            if node.id not in self._members:
+                self._members.add(node.id)
+                self._schedule.add_node(node.id, node.batch_budget, self._crew.slots(node))
 
     def _top_up(self) -> None:
         endpoint = self._plan.study.store.endpoint_url
-        for name, node in self._nodes.items():
+        for name, node in self._crew.nodes.items():
             for batch in self._schedule.droppable(name):
                 self._batches.pop((name, batch), None)
             while (decode := self._schedule.next_decode(name)) is not None:
                 options = decode_shard.options(num_returns=1 + len(decode.signatures), scheduling_strategy=on(node))
                 said, *batches = options.remote(self._shards[decode.shard], decode.signatures, endpoint)
                 self._decodes[said] = (name, decode, batches)
-        for worker in self._workers:
+        for worker in self._crew.workers:
             while len(worker.leases) < QUEUED:
                 lease = self._schedule.next_lease(worker.node.id, worker.holds)
                 if lease is None:
@@ -163,17 +141,19 @@ class FanOut:
                 batches = [self._batches[(worker.node.id, batch)] for batch in lease.batches]
                 replaces = [self._replaces.get((lease.fingerprint, shard)) for shard in lease.shards]
                 checkpoint = self._checkpoints[lease.fingerprint]
-                worker.leases[worker.actor.run.remote(checkpoint, lease.shards, replaces, *batches)] = lease
+                worker.leases[worker.actor.run.remote(self._context, checkpoint, lease.shards, replaces, *batches)] = (
+                    lease
+                )
 
-    def _collect(self, reference: Any, context: Any) -> None:
+    def _collect(self, reference: Any) -> None:
         if reference in self._decodes:
             self._collect_decode(reference, *self._decodes.pop(reference))
             return
-        worker = next(worker for worker in self._workers if reference in worker.leases)
+        worker = next(worker for worker in self._crew.workers if reference in worker.leases)
         try:
             outcomes: list[Outcome] = ray.get(reference)
         except RayActorError:
-            self._replace(worker, context)
+            self._replace(worker)
             return
         except RayError:  # a batch went with its node, or the like: nothing is wrong with the units
             lease = worker.leases.pop(reference)
@@ -205,21 +185,18 @@ class FanOut:
             dropped = self._schedule.give_up_shard(decode.shard)
             self._schedule.not_decoded(node, decode)
             self._advance(len(dropped))
-        elif node in self._nodes:
+        elif node in self._crew.nodes:
             self._schedule.decoded(node, decode)
             self._result.images_decoded += decoded.images
             for signature, batch in zip(decode.signatures, batches, strict=True):
                 self._batches[(node, (decode.shard, signature))] = batch
 
-    def _replace(self, worker: _Worker, context: Any) -> None:
+    def _replace(self, worker: Worker) -> None:
         """A predictor died: whatever it had not certified waits again, and another takes its place."""
-        self._workers.remove(worker)
+        self._crew.replace(worker)
         for lease in worker.leases.values():
-            self._lose(
-                self._schedule.interrupted(worker.node.id, lease), "its worker died again and again while running it"
-            )
-        if worker.node.id in self._nodes:
-            self._workers.append(_Worker(self._start(worker.node, context), worker.node))
+            units = self._schedule.interrupted(worker.node.id, lease)
+            self._lose(units, "its worker died again and again while running it")
 
     def _lose(self, units: list[tuple[str, str]], reason: str) -> None:
         for fingerprint in {fingerprint for fingerprint, _ in units}:
@@ -236,6 +213,6 @@ class FanOut:
         self._progress(self._done, self._plan.units)
 
 
-def _cost(checkpoint: Checkpoint) -> float:
+def cost(checkpoint: Checkpoint) -> float:
     """Relative cost of one image: multiplications grow with parameters and, for most networks, with pixels."""
     return checkpoint.weights_bytes * checkpoint.preprocessing.bytes_per_image

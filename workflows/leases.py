@@ -3,8 +3,8 @@
 A unit is a checkpoint on a shard. A node decodes shards into its memory, each once for all signatures that fit, and
 never holds more decoded bytes than its budget (one shard and signature always may). A worker is leased a checkpoint
 with some of the decoded shards of its node: the checkpoint it holds already, else the one with most work left. A
-decoded batch is dropped as soon as no unit needs it. Shards go to nodes on demand; a node with nothing else to do takes over
-units of a shard that another node is busy with, so that the end of a study is shared too.
+decoded batch is dropped as soon as no unit needs it. Shards go to nodes on demand; a node with nothing else to do
+takes over units of a shard that another node is busy with, so that the end of a study is shared too.
 """
 
 from __future__ import annotations

@@ -99,11 +99,8 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
 def again(study: Study) -> list[tuple[str, str, str | None]]:
     """Publish the stored results of every data set of a study again: (data, report, tracking error) each."""
     objects = open_objects(location(study))
-    shown = []
-    for data in sorted({*study.data, *data_sets(objects)}):
-        if (found := read_results(data, objects)) is not None:
-            shown.append((data, *results(study, found, objects, fresh=True)))
-    return shown
+    stored = ((data, read_results(data, objects)) for data in sorted({*study.data, *data_sets(objects)}))
+    return [(data, *results(study, found, objects, fresh=True)) for data, found in stored if found is not None]
 
 
 def _track(

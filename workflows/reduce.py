@@ -1,8 +1,8 @@
 """The reductions: certified predictions in, tables out, each a sum over blocks that Ray tasks make.
 
 Guarantees: only complete checkpoints and imports that fit take part, the rest is named with its reason; equal inputs
-are not reduced twice; the number of tasks and workers cannot change a number. Raises DamagedObject where a certified object
-is not what its record says.
+are not reduced twice; the number of tasks and workers cannot change a number. Raises DamagedObject where a certified
+object is not what its record says.
 """
 
 from __future__ import annotations

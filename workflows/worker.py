@@ -19,7 +19,7 @@ from overlap.errors import CheckpointError, DamagedObject, DataError, StoreError
 from overlap.images.decoding import decode
 from overlap.images.shards import Shard
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import open_objects
+from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
@@ -45,6 +45,18 @@ class Outcome:
     store_error: str | None = None
 
 
+@dataclass(frozen=True)
+class Context:
+    """What all leases of one fan-out have in common, kept in Ray's object store and read once by each predictor."""
+
+    reference: Any
+
+    @classmethod
+    def put(cls, data: str, shards: dict[str, Shard], batch_size: int) -> Context:
+        """Store the data set's name, its shards by name, and the images per forward pass."""
+        return cls(ray.put((data, shards, batch_size)))
+
+
 @ray.remote(num_cpus=1, max_retries=3)
 def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: str | None) -> list[Any]:
     """Decode a shard; returns what to say, then one uint8 batch for each signature."""
@@ -63,14 +75,12 @@ def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: 
 class Predictors:
     """One process with one device; runs one lease at a time, in the order in which they were given."""
 
-    def __init__(self, context: tuple[Any, str, dict[str, Shard], int], gpu: bool, resident_bytes: int) -> None:
+    def __init__(self, where: Location, gpu: bool, resident_bytes: int) -> None:
         import torch
 
         from overlap.inference import Predictor
 
-        where, data, self._shards, self._batch_size = context
         self._objects = open_objects(where)
-        self._ledger = Ledger(self._objects, data)
         if gpu:
             resident_bytes = torch.cuda.mem_get_info()[1] // 2
             self._device = torch.cuda.get_device_name()
@@ -79,14 +89,25 @@ class Predictors:
             self._device = platform.processor() or platform.machine()
         self._predictor = Predictor(self._objects, "cuda" if gpu else "cpu", resident_bytes)
         self._writer = ThreadPoolExecutor(1)
+        self._context: Context | None = None
 
     def run(
-        self, checkpoint: Checkpoint, shards: tuple[str, ...], replaces: list[Record | None], *batches: Any
+        self,
+        context: Context,
+        checkpoint: Checkpoint,
+        shards: tuple[str, ...],
+        replaces: list[Record | None],
+        *batches: Any,
     ) -> list[Outcome]:
         """Run a lease: each unit is predicted, then stored and certified while the next is predicted."""
-        said: list[Outcome | Future[Outcome]] = []
-        for name, damaged, pixels in zip(shards, replaces, batches, strict=True):
-            said.append(self._predict(checkpoint, name, damaged, pixels))
+        if context != self._context:
+            self._context = context
+            data, self._shards, self._batch_size = ray.get(context.reference)
+            self._ledger = Ledger(self._objects, data)
+        said = [
+            self._predict(checkpoint, name, damaged, pixels)
+            for name, damaged, pixels in zip(shards, replaces, batches, strict=True)
+        ]
         return [each.result() if isinstance(each, Future) else each for each in said]
 
     def _predict(

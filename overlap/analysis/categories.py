@@ -1,13 +1,13 @@
 """How much the categories of pairs differ: mean error inconsistency, kappa and gain, with 95% intervals.
 
 Pairs of a category share models and images, so they are no independent sample. Models are resampled by the Bayesian
-bootstrap (each gets an exponential weight, a pair the product of its two; Rubin 1981, Owen 2007). Images are many and
-their contribution to a mean is a mean over images of an influence function, so it is normal with a variance that is
-computed exactly, without images × pairs of memory. The two are drawn independently and added: to first order that is
-the bootstrap over both.
+bootstrap (each gets an exponential weight, a pair the product of its two; Rubin 1981, Owen 2007), and since they are
+few, their deviations are widened from the normal to Student's quantile. Images are many, and to first order a mean over
+pairs is a mean over images of an influence function: normal, with a variance that is computed exactly and takes no
+memory of images × pairs. The two parts are drawn independently and added.
 
-Guarantees: an interval depends on its category's pairs alone, not on order or number of blocks; it holds the mean. A
-category of one pair has none: the reason column says so. Not guaranteed: nominal coverage for a handful of models.
+Guarantees: an interval depends on its own category's pairs alone, not on their order or on blocks; it holds the mean.
+A category of one pair has none, and the reason column says so. Coverage is tested from four models on: 91 to 99%.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from zlib import crc32
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from overlap.analysis.combining import EnsembleCounts
 from overlap.analysis.consistency import expected_inconsistency
+from overlap.analysis.intervals import LEVEL, Z
 from overlap.analysis.pairs import CATEGORIES, check_axis, frame
 
 Fractions = NDArray[np.float64]
@@ -186,6 +188,7 @@ def _estimate(
     random = np.random.default_rng(crc32(category.encode()))
     weight = random.standard_exponential((DRAWS, len(used)))
     models = ((weight @ value) * weight).sum(axis=1) / ((weight @ present) * weight).sum(axis=1)
+    models *= stdtrit(len(used) - 1, (1 + LEVEL) / 2) / Z
     images = np.sqrt(max(0.0, noise)) * random.standard_normal(DRAWS)
     # rounded, since the last digits of a product of matrices depend on the number of threads
     low, high = np.quantile(mean + models + images, (0.025, 0.975)).round(12).tolist()

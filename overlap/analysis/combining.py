@@ -115,7 +115,7 @@ def _second_largest(scores: NDArray[np.float32], predicted: NDArray[np.int64]) -
     place = predicted[..., None]
     largest = np.take_along_axis(scores, place, -1)
     np.put_along_axis(scores, place, -np.inf, -1)
-    second: NDArray[np.float32] = scores.max(axis=-1)
+    second: NDArray[np.float32] = scores.max(axis=-1, initial=-np.inf)
     np.put_along_axis(scores, place, largest, -1)
     return second
 

@@ -75,8 +75,14 @@ def ratio(numerator: NDArray[Any], denominator: NDArray[Any] | int) -> NDArray[n
 
 def frame(columns: dict[str, Any], schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """A table of exactly this schema, in its order; NaN becomes null."""
-    table = pl.DataFrame({name: columns[name] for name in schema}, schema=schema, strict=True)
+    # names come as arrays of objects, from which polars would infer a type; lists take the schema's
+    values = {name: columns[name].tolist() if _is_objects(columns[name]) else columns[name] for name in schema}
+    table = pl.DataFrame(values, schema=schema, strict=True)
     return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _is_objects(column: Any) -> bool:
+    return isinstance(column, np.ndarray) and column.dtype == np.object_
 
 
 def pairs_table(

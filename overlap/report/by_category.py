@@ -5,7 +5,7 @@ Where a category has many pairs the marks behind its mean are evenly spaced quan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -45,32 +45,29 @@ def _count(pairs: int) -> str:
     return f"{pairs:,} pair" + ("" if pairs == 1 else "s")
 
 
-def _panel(axes: Axes, pairs: pl.DataFrame, rows: list[dict[str, object]], column: str) -> None:
+def _panel(axes: Axes, pairs: pl.DataFrame, rows: list[dict[str, Any]], column: str) -> None:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     for place, row in enumerate(rows):
-        tone = colour(str(row["category"])).light
+        tone = colour(row["category"]).light
         values = np.sort(pairs.filter(pl.col("category") == row["category"])[column].drop_nulls().to_numpy())
         if len(values) > SHOWN:
             values = np.quantile(values, np.linspace(0, 1, SHOWN))
         spread = (np.arange(len(values)) * GOLDEN % 1 - 0.5) * 0.42
         axes.scatter(values, place + spread, s=7, color=tone, alpha=0.28, linewidths=0)
-        mean, low, high = row.get(column), row.get(f"{column}_low"), row.get(f"{column}_high")
-        if mean is None:
-            continue
-        if low is not None and high is not None:
-            axes.plot([float(str(low)), float(str(high))], [place, place], color=tone, linewidth=2.6)
-        axes.plot(
-            [float(str(mean))],
-            [place],
-            "o",
-            color=tone,
-            markersize=7,
-            markeredgecolor=GROUND.light,
-            markeredgewidth=1.2,
-        )
-        matched = row.get(f"{column}_matched")
-        if matched is not None:
-            axes.plot(
-                [float(str(matched))], [place + 0.3], "D", color=tone, markerfacecolor=GROUND.light, markersize=4.5
-            )
+        _mean(axes, row, column, tone, place, "o", 7.0)
+        _mean(axes, row, f"{column}_matched", tone, place + 0.32, "D", 4.0)
+
+
+def _mean(axes: Axes, row: dict[str, Any], column: str, tone: str, height: float, marker: str, size: float) -> None:
+    """A mean with its interval; hollow where it is the accuracy-matched one."""
+    mean, low, high = row.get(column), row.get(f"{column}_low"), row.get(f"{column}_high")
+    if mean is None:
+        return
+    hollow = marker == "D"
+    if low is not None and high is not None:
+        axes.plot([low, high], [height, height], color=tone, linewidth=1.1 if hollow else 2.6, solid_capstyle="butt")
+    face, edge = (GROUND.light, tone) if hollow else (tone, GROUND.light)
+    axes.plot(
+        [mean], [height], marker, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.2
+    )

@@ -54,11 +54,17 @@ MEANINGS: Mapping[str, str] = {
     "seed": "training seed",
     "parent": "checkpoint this one was trained from",
     "teacher": "checkpoint this one was distilled from",
-    "kappa_matched": "mean κ over pairs of like accuracy",
-    "error_inconsistency_matched": "mean error inconsistency over pairs of like accuracy",
+    "pairs": "pairs in the category",
+    "models": "models in those pairs",
+    "pairs_matched": "pairs whose accuracies differ by at most four points",
+    "kappa_matched": "mean κ over those pairs",
+    "error_inconsistency_matched": "mean error inconsistency over those pairs",
+    "reason": "why a value of the row is absent",
 }
 
 WHY_NULL: Mapping[str, str] = {
+    "n": "not complete: nothing was counted",
+    "accuracy": "not complete, or no image",
     "fingerprint": "predictions were imported: no weights to identify",
     "top5": "fewer than five classes, or hard predictions only",
     "nll": "no logits: predictions were imported",
@@ -80,6 +86,12 @@ WHY_NULL: Mapping[str, str] = {
     "error_inconsistency_high": "a category too small for an interval",
     "kappa_matched": "no two models of like accuracy in this category",
     "error_inconsistency_matched": "no two models of like accuracy in this category",
+    "gain_low": "no image to measure a gain on, or a category too small for an interval",
+    "gain_high": "no image to measure a gain on, or a category too small for an interval",
+    "gain_best": "no two models of this category that both have logits",
+    "gain_best_low": "no gain, or a category too small for an interval",
+    "gain_best_high": "no gain, or a category too small for an interval",
+    "accuracy_test": "the test split has no image",
 }
 
 NOT_TOLD = frozenset(
@@ -97,6 +109,7 @@ def absences(tables: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, int, in
                 continue
             absent = column.null_count() + (int(column.is_nan().sum()) if column.dtype.is_float() else 0)
             if absent:
-                reason = WHY_NULL.get(column.name, "")
+                bare = column.name.removesuffix("_low").removesuffix("_high")
+                reason = WHY_NULL.get(column.name) or WHY_NULL.get(bare, "")
                 found.append((name, column.name, absent, table.height, reason))
     return found

@@ -21,7 +21,8 @@ class Step:
     number: int
     model: str
     accuracy_select: float
-    accuracy_test: float
+    accuracy_test: float | None
+    """None where the test split has no image; gains are absent then too."""
     gain_low: float | None
     gain_high: float | None
 

@@ -29,6 +29,7 @@ def joined(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame) -> pl.DataFrame:
 def draw(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame, name: str) -> str:
     """Two panels: gain over the mean of the two (the paper's), and over the better of the two (what pays)."""
     table = joined(pairs, pair_ensembles).filter(pl.col("category").fill_null("") != "duplicate")
+    table = table.drop_nulls(["error_inconsistency", "gain_mean", "gain_best"])
     with canvas(7.4, 4.0) as figure:
         left, right = figure.subplots(1, 2, sharex=True)
         figure.subplots_adjust(left=0.085, right=0.985, top=0.84, bottom=0.125, wspace=0.2)

@@ -87,6 +87,7 @@ GRIDS = (
             "kappa_low",
             "kappa_high",
             "kappa_matched",
+            "gain_best",
         ),
         "",
         "error_inconsistency",
@@ -108,7 +109,7 @@ def cut(table: pl.DataFrame, grid: Grid, most: int = MOST_ROWS) -> pl.DataFrame:
 def packed(results: Results, most: int = MOST_ROWS) -> str:
     """All tables of the page, as base64 of gzip of JSON; equal tables give equal text."""
     shown = {}
-    tables = results.tables()
+    tables = results.shown()
     for grid in GRIDS:
         if grid.name in tables:
             whole = in_order(tables[grid.name]) if grid.name == "categories" else tables[grid.name]

@@ -35,7 +35,7 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
     )
     environment.filters |= {"percent": percent, "points": points, "number": number, "label": label, "prose": prose}
     drawn = list(draw_figures(results) if figures is None else figures)
-    tables = results.tables()
+    tables = results.shown()
     return environment.get_template("page.html.j2").render(
         results=results,
         findings=find(results),

@@ -11,7 +11,7 @@ KAPPA = (
 CATEGORY = (
     "A pair's category is the outermost way in which the two trainings differ. The large dot is the mean over "
     "pairs, its bar the 95% interval from a bootstrap over models and images together (pairs share both, so the "
-    "number of pairs overstates what is known); small dots are single pairs. The hollow diamond is the accuracy- "
+    "number of pairs overstates what is known); small dots are single pairs. The hollow diamond is the accuracy-"
     "matched mean: where it moves away from the dot, part of the difference was only a difference in accuracy. "
     "Overlapping bars: do not read an order into them."
 )

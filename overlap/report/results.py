@@ -47,7 +47,8 @@ class Results:
     absent: Mapping[str, str] = field(default_factory=dict)
     """Checkpoints of the study that no table holds: model -> reason."""
     notes: Sequence[str] = ()
-    """Anything else a reader must know: missing shards, nulls and their reasons."""
+    """What else a reader must know (missing shards, reasons of absent values), the gravest first: a page opens with the
+    first two. Words in backticks are set as code."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions, git hash, device, dates: printed as they are."""
 
@@ -65,3 +66,7 @@ class Results:
         """The tables that were computed, by name, in the order a reader wants them."""
         named = {name: getattr(self, name) for name in READ_COLUMNS}
         return {name: table for name, table in named.items() if table.width}
+
+    def shown(self) -> dict[str, pl.DataFrame]:
+        """The tables that have rows."""
+        return {name: table for name, table in self.tables().items() if table.height}

@@ -77,7 +77,13 @@ def _interval(low: object, high: object, show: object) -> str:
 
 def _categories(found: Findings) -> Table:
     table = _table(
-        ("Pairs that differ in", False), ("pairs", True), ("EI", True), ("95%", False), ("κ", True), ("95%", False)
+        ("Pairs that differ in", False),
+        ("pairs", True),
+        ("EI", True),
+        ("95%", False),
+        ("κ", True),
+        ("95%", False),
+        ("gain", True),
     )
     for row in found.categories:
         table.add_row(
@@ -87,6 +93,7 @@ def _categories(found: Findings) -> Table:
             _interval(row.get("error_inconsistency_low"), row.get("error_inconsistency_high"), percent),
             number(row["kappa"]),
             _interval(row.get("kappa_low"), row.get("kappa_high"), number),
+            points(row.get("gain_best")),
         )
     return table
 
@@ -97,12 +104,12 @@ def _steps(search: Search) -> Table:
     )
     before: float | None = None
     for step in search.members:
-        added = "" if before is None else points(step.accuracy_test - before)
+        now = step.accuracy_test
         table.add_row(
             f"{step.number}. {step.model}",
-            percent(step.accuracy_test),
-            added,
+            percent(now),
+            "" if before is None or now is None else points(now - before),
             _interval(step.gain_low, step.gain_high, points) if step.number > 1 else "",
         )
-        before = step.accuracy_test
+        before = now
     return table

@@ -7,6 +7,8 @@ taken as the middle of the interval below the accuracy, which is exact for a sym
 
 from __future__ import annotations
 
+from math import nan
+
 from overlap.report.canvas import canvas, percent_axis, to_svg
 from overlap.report.findings import Search
 from overlap.report.palette import ACCENT, BAND, GROUND, MUTED
@@ -20,7 +22,7 @@ def baseline(searches: tuple[Search, ...]) -> float | None:
             return first.accuracy_test
     for search in searches:
         for step in search.steps:
-            if step.gain_low is not None and step.gain_high is not None:
+            if step.accuracy_test is not None and step.gain_low is not None and step.gain_high is not None:
                 return step.accuracy_test - (step.gain_low + step.gain_high) / 2
     return None
 
@@ -45,11 +47,11 @@ def draw(search: Search, single: float | None, name: str) -> str:
             )
             axes.axvline(single, color=MUTED.light, linewidth=0.9, linestyle=(0, (4, 3)), label="best single, test")
         select = [step.accuracy_select for step in search.steps]
-        test = [step.accuracy_test for step in search.steps]
+        test = [nan if step.accuracy_test is None else step.accuracy_test for step in search.steps]
         axes.plot(select, numbers, "o-", color=MUTED.light, markersize=3.2, linewidth=1.0, label="selection split")
         axes.plot(test, numbers, "o-", color=ACCENT.light, markersize=5, linewidth=1.8, label="test split")
         axes.plot(
-            [search.chosen.accuracy_test],
+            [test[search.best - 1]],
             [search.chosen.number],
             "o",
             color=ACCENT.light,

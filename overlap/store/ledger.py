@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +23,9 @@ from overlap.store import layout
 from overlap.store.objects import READERS, Objects, get_many
 from overlap.store.records import Failure, Manifest, Record
 from overlap.store.tables import Hard, Predictions, decode_hard, encode, encode_hard
-from overlap.store.units import DamagedUnits, joined, read_unit
+from overlap.store.units import UNIT_READERS, DamagedUnits, read_hard, read_unit
 
 __all__ = ["DamagedUnits", "Failure", "Ledger", "Manifest", "Record"]
-
-UNITS = 4
-"""Units read side by side where a checkpoint is completed; bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ class Ledger:
         dataset_digest: str,
         shards: Sequence[str],
         records: Mapping[str, Record],
-        threads: int = UNITS,
+        threads: int = UNIT_READERS,
     ) -> Manifest:
         """Verify every unit of a checkpoint and write its hard predictions, then its manifest.
 
@@ -154,18 +150,7 @@ class Ledger:
                 f"{fingerprint} is not complete: {len(missing)} shards have no record, the first {missing[0]}"
             )
         ordered = [records[name] for name in names]
-
-        def verified(record: Record) -> Hard | DamagedUnits:
-            try:
-                return self.read(record).hard
-            except DamagedUnits as error:
-                return error
-
-        with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="complete") as pool:
-            parts = list(pool.map(verified, ordered))
-        if damaged := [part for part in parts if isinstance(part, DamagedUnits)]:
-            raise DamagedUnits.together(damaged)
-        whole = joined([part for part in parts if isinstance(part, Hard)])
+        whole = read_hard(self.objects, ordered, threads)
         named = {"data": self.data, "fingerprint": fingerprint, "dataset": layout.shard_name(dataset_digest)}
         body = encode_hard(whole, named)
         manifest = Manifest(

@@ -58,7 +58,7 @@ class Record:
     def unreadable(cls, data: str, fingerprint: str, shard: str, generation: int) -> Record:
         """The stand-in of a damaged record: it certifies nothing, and the next generation may replace it."""
         key = layout.record(data, fingerprint, shard, generation)
-        return cls(data, fingerprint, shard, key, generation, 0, "", "", 0.0, {}, schema=0)
+        return cls(data, fingerprint, layout.shard_name(shard), key, generation, 0, "", "", 0.0, {}, schema=0)
 
     def to_json(self) -> bytes:
         """As it is stored."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from overlap.errors import CheckpointError, DataError
 
@@ -147,7 +147,9 @@ def encode_labels(labels: Labels, metadata: Mapping[str, str] | None = None) -> 
         DataError: a key comes twice; names it.
     """
     _refuse_doubles(labels.keys)
-    return _write({"key": _strings(labels.keys), "label": _numbers(labels.label, pa.int32())}, metadata or {})
+    return _write(
+        {"key": pa.array(labels.keys, pa.string()), "label": pa.array(labels.label, pa.int32())}, metadata or {}
+    )
 
 
 def decode_labels(data: bytes) -> Labels:
@@ -169,7 +171,7 @@ def metadata_of(data: bytes) -> dict[str, str]:
     try:
         held = pq.read_schema(pa.BufferReader(data)).metadata or {}
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"no Parquet file: {error}") from error
+        raise ValueError(f"no Parquet file: {' '.join(str(error).split())}") from error
     return {key.decode(): value.decode() for key, value in held.items()}
 
 
@@ -183,8 +185,8 @@ def _refuse_doubles(keys: Sequence[str]) -> None:
 def _hard_columns(hard: Hard) -> dict[str, Any]:
     confidence = pa.array(hard.confidence, pa.float32(), from_pandas=True)  # NaN becomes null
     return {
-        "key": _strings(hard.keys),
-        "prediction": _numbers(hard.prediction, pa.int32()),
+        "key": pa.array(hard.keys, pa.string()),
+        "prediction": pa.array(hard.prediction, pa.int32()),
         "confidence": confidence,
     }
 
@@ -195,14 +197,6 @@ def _hard(table: dict[str, Any]) -> Hard:
         raise ValueError(f"confidence is of type {confidence.type}")
     values = confidence.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return Hard(_keys(table), _values(table["prediction"], pa.int32()), values)
-
-
-def _strings(values: Sequence[str]) -> Any:
-    return pa.array(values, pa.string())
-
-
-def _numbers(values: npt.NDArray[Any], kind: Any) -> Any:
-    return pa.array(np.ascontiguousarray(values), kind)
 
 
 def _keys(table: dict[str, Any]) -> list[str]:
@@ -242,7 +236,7 @@ def _write(columns: dict[str, Any], metadata: Mapping[str, str]) -> bytes:
 
 def _read(data: bytes, *columns: str) -> dict[str, Any]:
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=[*columns], use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=[*columns], use_threads=False)
         if missing := [name for name in columns if name not in table.column_names]:
             raise ValueError(f"a table without {', '.join(missing)}")
         if (schema := (table.schema.metadata or {}).get(b"schema")) != str(SCHEMA).encode():

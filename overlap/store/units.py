@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from overlap.identity import digest, digest_keys
 from overlap.store.objects import Objects
 from overlap.store.records import Record
 from overlap.store.tables import Hard, Predictions, decode
+
+
+UNIT_READERS = 4
+"""Units read side by side; bounds the memory."""
 
 
 class DamagedUnits(DamagedObject):
@@ -59,12 +64,29 @@ def read_unit(objects: Objects, record: Record) -> Predictions:
     return predictions
 
 
-def joined(parts: Sequence[Hard]) -> Hard:
-    """Hard predictions one after the other.
+def read_hard(objects: Objects, records: Sequence[Record], threads: int = UNIT_READERS) -> Hard:
+    """The hard predictions of several units, one after the other.
 
     Raises:
-        DataError: a sample is in two of them; names it.
+        DamagedUnits: all that are damaged, in its `records`.
+        DataError: a sample is in two units; names it.
+        StoreError: the store cannot be reached.
     """
+
+    def read(record: Record) -> Hard | DamagedUnits:
+        try:
+            return read_unit(objects, record).hard
+        except DamagedUnits as error:
+            return error
+
+    with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="units") as pool:
+        found = list(pool.map(read, records))
+    if damaged := [part for part in found if isinstance(part, DamagedUnits)]:
+        raise DamagedUnits.together(damaged)
+    return _joined([part for part in found if isinstance(part, Hard)])
+
+
+def _joined(parts: Sequence[Hard]) -> Hard:
     seen: set[str] = set()
     for part in parts:
         if (double := next((key for key in part.keys if key in seen), None)) is not None:

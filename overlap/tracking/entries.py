@@ -90,7 +90,8 @@ def reduction(results: Results) -> Entry:
     for search in found.searches:
         for step in search.steps:
             metrics.append((metric_name(f"{search.name}/accuracy_select"), step.accuracy_select, step.number))
-            metrics.append((metric_name(f"{search.name}/accuracy_test"), step.accuracy_test, step.number))
+            if step.accuracy_test is not None:
+                metrics.append((metric_name(f"{search.name}/accuracy_test"), step.accuracy_test, step.number))
     identity = {
         "data": results.data,
         "dataset_digest": results.dataset_digest,

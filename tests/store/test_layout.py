@@ -20,7 +20,10 @@ DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 def test_the_keys_of_the_contract() -> None:
     short = DIGEST[:16]
-    assert layout.predictions("val", "f" * 16, DIGEST, "a" * 64) == f"predictions/val/{'f' * 16}/{short}-{'a' * 16}.parquet"
+    assert (
+        layout.predictions("val", "f" * 16, DIGEST, "a" * 64)
+        == f"predictions/val/{'f' * 16}/{short}-{'a' * 16}.parquet"
+    )
     assert layout.record("val", "f" * 16, DIGEST) == f"records/val/{'f' * 16}/{short}.json"
     assert layout.record("val", "f" * 16, short, 2) == f"records/val/{'f' * 16}/{short}.2.json"
     assert layout.failure("val", "resnet50.a1@x", DIGEST) == f"failures/val/resnet50.a1@x/{short}.json"
@@ -46,7 +49,6 @@ def test_what_a_key_says_can_be_read_back(name: str, fingerprint: str, digest: s
     assert layout.parse_failure(layout.failure(name, name)) == (name, None)
     assert layout.parse_manifest(layout.manifest(name, digest, fingerprint)) == (digest[:16], fingerprint)
     assert layout.parse_manifest(layout.hard(name, digest, fingerprint)) is None
-    assert layout.imported_model(layout.imported(name, name)) == name
 
 
 @given(NAMES, NAMES, NAMES, FINGERPRINTS, DIGESTS, DIGESTS)
@@ -68,6 +70,8 @@ def test_no_two_things_share_a_key_and_none_is_a_folder_of_another(
         layout.shards(one),
         layout.memo("data", one),
         layout.imported(data, model),
+        layout.imported_table(data, model, one),
+        layout.snapshot(data),
         layout.results(data, "pairs.parquet"),
         layout.results(data, "pairs.parquet", truth),
         layout.results(data, "pairs.parquet", truth, one),
@@ -99,7 +103,11 @@ def test_a_shard_is_called_by_its_digest() -> None:
 
 
 def test_foreign_keys_are_passed_over(tmp_path: Path) -> None:
-    for key in ["records/val/f/notes.txt", "records/val/f/0123456789abcdef.01.json", "records/val/0123456789abcdef.json"]:
+    for key in [
+        "records/val/f/notes.txt",
+        "records/val/f/0123456789abcdef.01.json",
+        "records/val/0123456789abcdef.json",
+    ]:
         assert layout.parse_record(key) is None
         Folder(tmp_path).put(key, b"")
     assert layout.parse_failure("failures/val/m/other.json") is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -231,3 +233,17 @@ def test_a_wrong_location_is_named(uri: str, endpoint_url: str | None, said: str
     with pytest.raises(StudyError, match=said) as caught:
         Location(uri, endpoint_url)
     assert "secret-word" not in str(caught.value)
+
+
+IMPORTED = """
+import sys
+import overlap.store, overlap.store.folder, overlap.store.layout, overlap.store.records
+print(sorted({"boto3", "botocore", "pyarrow", "numpy", "torch", "ray", "mlflow"} & set(sys.modules)))
+import overlap.store.ledger, overlap.store.s3
+print(sorted({"torch", "ray", "mlflow"} & set(sys.modules)))
+"""
+
+
+def test_importing_the_store_is_light() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n"

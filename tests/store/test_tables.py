@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
@@ -186,7 +187,7 @@ def test_what_is_no_table_is_an_error_without_a_crash() -> None:
     good = encode(from_logits([f"k{row}" for row in range(40)], np.random.default_rng(0).normal(size=(40, 6))))
     for bad in (b"", b"PAR1", good[:-1], good[: len(good) // 2], b"x" * 1000):
         for read in (decode, decode_hard, decode_labels, metadata_of):
-            with pytest.raises(ValueError, match="."):
+            with pytest.raises(ValueError, match=r"^no (such table|Parquet file): [^\n]+$"):
                 read(bad)
     with pytest.raises(ValueError, match="without label"):
         decode_labels(good)
@@ -204,7 +205,5 @@ def test_altered_bytes_never_pass_for_others_than_a_value_error() -> None:
     for position in random.integers(0, len(good), 300):
         altered = bytearray(good)
         altered[position] ^= 1 << random.integers(0, 8)
-        try:
+        with suppress(ValueError):
             decode(bytes(altered))
-        except ValueError:
-            pass

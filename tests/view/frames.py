@@ -176,10 +176,16 @@ def categories_of(pairs: pl.DataFrame) -> pl.DataFrame:
                 "kappa": kappa,
                 "kappa_low": None if lonely else kappa - 0.03,
                 "kappa_high": None if lonely else kappa + 0.028,
+                "pairs_matched": group.height // 2,
                 "kappa_matched": kappa + 0.01,
                 "kappa_matched_low": None if lonely else kappa - 0.03,
                 "kappa_matched_high": None if lonely else kappa + 0.05,
                 "error_inconsistency_matched": ei - 0.005,
+                "error_inconsistency_matched_low": None if lonely else ei - 0.02,
+                "error_inconsistency_matched_high": None if lonely else ei + 0.01,
+                "gain_best": ei / 8,
+                "gain_best_low": None if lonely else ei / 8 - 0.01,
+                "gain_best_high": None if lonely else ei / 8 + 0.01,
                 "reason": "one pair only: no interval" if lonely else None,
             }
         )
@@ -216,6 +222,10 @@ def simulated(models: int = 36, images: int = 1500, seed: int = 0, *, logits: bo
         categories=categories_of(pairs),
         measures={name: {"predict_seconds": 1.5} for name in training["model"]},
         absent={"broken-net": "weights do not fit: head.weight is (5, 64), the network has (10, 64)"},
-        notes=("Shard val-000003 is missing by `allow_missing_shards`; every n counts the rest.",),
+        notes=(
+            "Shard val-000003 is missing by `allow_missing_shards`; every n counts the rest.",
+            "category reinit: kappa_matched: no pair for which it is defined",
+            "3 pairs have no kappa: both models are always right, or both always wrong",
+        ),
         provenance={"overlap": "0.1.0", "git": "0123abc", "device": "cpu", "numeric mode": "float32, TF32 off"},
     )

@@ -146,13 +146,14 @@
         scope: "col", title: column.meaning, class: isText(column) ? false : "number",
         "aria-sort": column.name === state.sort ? (state.descending ? "descending" : "ascending") : false,
       }, element("button", { type: "button", "data-column": column.name, onclick: () => { by(column); head.querySelector(`[data-column="${column.name}"]`).focus(); } }, column.name.replaceAll("_", " ")))));
-      body.replaceChildren(...rows.map((row) => element("tr", {}, ...columns().map((column) => cell(column, row)))));
+      if (rows.length === 0) body.replaceChildren(element("tr", {}, element("td", { class: "empty", colspan: columns().length }, "No row passes the filter.")));
+      else body.replaceChildren(...rows.map((row) => element("tr", {}, ...columns().map((column) => cell(column, row)))));
       toggle.textContent = state.all ? "Fewer columns" : `All ${table.columns.length} columns`;
       pager.hidden = pages === 1;
       pager.style.display = pages === 1 ? "none" : "";
       back.disabled = state.page === 0;
       on.disabled = state.page === pages - 1;
-      place.textContent = `${(first + 1).toLocaleString("en")}–${(first + rows.length).toLocaleString("en")} of ${state.rows.length.toLocaleString("en")}`;
+      place.textContent = rows.length === 0 ? "" : `${(first + 1).toLocaleString("en")}–${(first + rows.length).toLocaleString("en")} of ${state.rows.length.toLocaleString("en")}`;
     }
 
     function download() {

@@ -1,0 +1,191 @@
+"""Pair ensembles: counts against plain Python, and the identities of paper.md 1.2."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlap.analysis import combining
+from overlap.analysis.calibration import Calibration, calibrate
+from overlap.analysis.combining import COMBINERS, EnsembleCounts, ensemble_counts
+from overlap.analysis.consistency import PairCounts, pair_counts
+from overlap.analysis.notes import pair_ensemble_notes
+from overlap.analysis.pair_ensembles import pair_ensembles_table
+from overlap.analysis.pairs import CATEGORIES
+from overlap.analysis.splits import folds
+from tests.analysis.zoo import logits, predictions
+from tests.reference import ensembles as reference
+from tests.reference import intervals
+
+COLUMNS = [
+    *("model_a", "model_b", "combiner", "n", "both_right", "only_a", "only_b", "both_wrong", "accuracy"),
+    *("gain_mean", "gain_best", "gain_low", "gain_high", "conversion_rate", "r11", "r00"),
+]
+
+
+class Study:
+    """A zoo, calibrated."""
+
+    def __init__(self, models: int, images: int, classes: int, seed: int = 0) -> None:
+        self.logits, self.labels = logits(models, images, classes, seed)
+        self.names = [f"m{number}" for number in range(models)]
+        self.prediction = predictions(self.logits)
+        self.folds = folds([str(image) for image in range(images)])
+        self.calibrations = [calibrate([z], self.labels, self.folds) for z in self.logits]
+        self.counts = pair_counts(self.prediction, self.labels)
+        random = np.random.default_rng(seed)
+        self.categories = random.choice(np.array([None, "reinit", "dataset"], object), (models, models))
+
+    def ensembles(self, images: slice | np.ndarray, combiner: str) -> EnsembleCounts:
+        return ensemble_counts(
+            [z[images] for z in self.logits],
+            self.calibrations,
+            self.labels[images],
+            self.folds[images],
+            combiner=combiner,
+            right=self.counts.right,
+            categories=self.categories,
+        )
+
+    def table(self, combiner: str) -> pl.DataFrame:
+        return pair_ensembles_table(self.names, self.counts, self.ensembles(slice(None), combiner), combiner)
+
+
+STUDIES = [Study(6, 400, 10), Study(5, 300, 3, seed=1), Study(4, 200, 2, seed=2), Study(8, 60, 40, seed=3)]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("combiner", COMBINERS)
+def test_every_row_is_that_of_plain_python(study: Study, combiner: str) -> None:
+    scores = [
+        COMBINERS[combiner](z, c.of(study.folds)).astype(float).tolist()
+        for z, c in zip(study.logits, study.calibrations, strict=True)
+    ]
+    rows = study.table(combiner)
+    assert rows.columns == COLUMNS
+    assert len(rows) == len(study.names) * (len(study.names) - 1) / 2
+    for row in rows.iter_rows(named=True):
+        a, b = int(row["model_a"][1]), int(row["model_b"][1])
+        predicted = study.prediction.tolist()
+        found = reference.pair(scores[a], scores[b], predicted[a], predicted[b], study.labels.tolist())
+        n, right = row["n"], sum(found["right" + cell] for cell in ("11", "10", "01", "00"))
+        assert (row["both_right"], row["only_a"]) == (found["n11"], found["n10"])
+        assert (row["only_b"], row["both_wrong"]) == (found["n01"], found["n00"])
+        assert row["accuracy"] == right / n
+        right_a, right_b = found["n11"] + found["n10"], found["n11"] + found["n01"]
+        assert row["gain_mean"] == pytest.approx((right - (right_a + right_b) / 2) / n)
+        assert row["gain_best"] == pytest.approx((right - max(right_a, right_b)) / n)
+        assert row["conversion_rate"] == (found["right10"] + found["right01"]) / (found["n10"] + found["n01"])
+        assert row["r11"] == found["right11"] / found["n11"]
+        assert row["r00"] == found["right00"] / found["n00"]
+        ahead, behind = ("01", "10") if right_a >= right_b else ("10", "01")
+        plus = found["right" + ahead] + found["right00"]
+        minus = found["n" + behind] - found["right" + behind] + found["n11"] - found["right11"]
+        assert (row["gain_low"], row["gain_high"]) == pytest.approx(intervals.gain_interval(plus, minus, n))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(sorted(COMBINERS)), st.integers(2, 6))
+@settings(max_examples=30, deadline=None)
+def test_gain_is_what_conversion_and_recovery_make(seed: int, combiner: str, classes: int) -> None:
+    """r11 = 1, and A_ens - m = EI (conv - 1/2) + P(both wrong) r00."""
+    for row in Study(3, 60, classes, seed).table(combiner).iter_rows(named=True):
+        n = row["n"]
+        inconsistency = (row["only_a"] + row["only_b"]) / n
+        converted = inconsistency * (row["conversion_rate"] - 0.5) if inconsistency else 0
+        recovered = row["both_wrong"] / n * row["r00"] if row["both_wrong"] else 0
+        assert row["r11"] in (1, None)
+        assert row["gain_mean"] == pytest.approx(converted + recovered, abs=1e-12)
+        assert row["gain_best"] <= row["gain_mean"] + 1e-12
+        if classes == 2:
+            assert row["r00"] in (0, None)
+
+
+@pytest.mark.parametrize("combiner", COMBINERS)
+@pytest.mark.parametrize("pieces", [2, 5, 40])
+def test_neither_blocks_nor_chunks_change_a_count(combiner: str, pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = STUDIES[0]
+    whole = study.ensembles(slice(None), combiner)
+    monkeypatch.setattr(combining, "CHUNK", 7 * 6 * 10)
+    blocks = np.array_split(np.random.default_rng(0).permutation(400), pieces)
+    total = reduce(add, [study.ensembles(images, combiner) for images in blocks])
+    assert total.n == 400
+    for field in ("kept", "converted", "recovered", "gain", "gain_square"):
+        assert (getattr(total, field) == getattr(whole, field)).all()
+
+
+def test_gains_of_categories_are_sums_over_pairs_and_images() -> None:
+    study, combiner = STUDIES[0], "mean_probability"
+    scores = [COMBINERS[combiner](z, c.of(study.folds)) for z, c in zip(study.logits, study.calibrations, strict=True)]
+    found = study.ensembles(slice(None), combiner)
+    for number, category in enumerate(CATEGORIES):
+        per_image = np.zeros(400, int)
+        for a in range(6):
+            for b in range(a + 1, 6):
+                if study.categories[a, b] == category:
+                    both = scores[a].astype(float) + scores[b]
+                    better = a if study.counts.right[a] >= study.counts.right[b] else b
+                    per_image += both.argmax(axis=1) == study.labels
+                    per_image -= study.prediction[better] == study.labels
+        assert found.gain[number] == per_image.sum()
+        assert found.gain_square[number] == (per_image**2).sum()
+
+
+def test_ties_go_to_the_lowest_class() -> None:
+    """Two models, each sure of another class: the sums tie, and the lower class wins."""
+    z = [np.array([[4, 0, 0], [0, 4, 0]], np.float16), np.array([[0, 4, 0], [4, 0, 0]], np.float16)]
+    calibrations = [Calibration(1.0, np.ones(5), None, None, None)] * 2
+    for combiner in COMBINERS:
+        for label, right in ((0, 2), (1, 0)):
+            labels = np.full(2, label)
+            found = ensemble_counts(z, calibrations, labels, np.zeros(2, np.int8), combiner=combiner)
+            assert found.converted.sum() == right
+
+
+def test_identical_models_gain_nothing() -> None:
+    study = STUDIES[1]
+    twins = [study.logits[0]] * 2
+    counts = pair_counts(predictions(twins), study.labels)
+    found = ensemble_counts(twins, [study.calibrations[0]] * 2, study.labels, study.folds)
+    rows = pair_ensembles_table(["a", "b"], counts, found, "mean_probability")
+    row = rows.row(0, named=True)
+    assert (row["gain_mean"], row["gain_best"], row["conversion_rate"]) == (0, 0, None)
+    assert (row["r11"], row["r00"]) == (1, 0)
+    assert pair_ensemble_notes(rows) == [
+        "1 pair ensemble has no conversion rate: no image is right for exactly one of the two"
+    ]
+
+
+@pytest.mark.parametrize("models", [0, 1])
+def test_fewer_than_two_models_make_an_empty_table(models: int) -> None:
+    study = STUDIES[0]
+    found = ensemble_counts(study.logits[:models], study.calibrations[:models], study.labels, study.folds)
+    counts = pair_counts(study.prediction[:models], study.labels)
+    rows = pair_ensembles_table(study.names[:models], counts, found, "mean_probability")
+    assert rows.columns == COLUMNS
+    assert len(rows) == 0
+
+
+def test_no_images_make_null_figures() -> None:
+    nothing = [np.zeros((0, 3), np.float16)] * 2
+    calibrations = [calibrate([z], np.zeros(0, int), np.zeros(0, np.int8)) for z in nothing]
+    found = ensemble_counts(nothing, calibrations, np.zeros(0, int), np.zeros(0, np.int8))
+    rows = pair_ensembles_table(
+        ["a", "b"], pair_counts(np.zeros((2, 0), int), np.zeros(0, int)), found, "mean_probability"
+    )
+    assert rows.select(pl.col(pl.Float64).null_count()).row(0) == (1,) * 8
+    assert pair_ensemble_notes(rows) == ["1 pair ensemble has no figures: there is no image"]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    study = STUDIES[0]
+    with pytest.raises(ValueError, match="logits of shapes"):
+        ensemble_counts([study.logits[0], study.logits[1][:, :3]], study.calibrations[:2], study.labels, study.folds)
+    less = PairCounts(399, study.counts.both_right, study.counts.disagreement)
+    with pytest.raises(ValueError, match="399 images, their ensembles over 400"):
+        pair_ensembles_table(study.names, less, study.ensembles(slice(None), "mean_probability"), "mean_probability")

@@ -1,0 +1,342 @@
+"""A small but whole study for tests: real digits in shards, seeded random weights, run through the command line.
+
+Everything a run starts carries a mark in its environment, so that what it leaves behind can be found, and only that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from overlap.demo.digits import evaluation
+from overlap.identity import digest
+from overlap.images.packing import pack
+from tests import small_nets
+
+ROOT = Path(__file__).parents[1]
+DATA = "digits"
+IMAGES = 240
+SHARDS = 6
+CLASSES = 10
+MARK = "OVERLAP_TEST_MARK"
+PIXELS = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "crop_pct": 1.0}
+TABLES = ("models", "pairs", "pair_ensembles", "ensembles", "categories")
+
+Entry = dict[str, Any]
+
+
+def net(name: str, seed: int, *, size: int = 8, factory: str = "small_nets:Net.build", **arguments: Any) -> Entry:
+    """The entry of a checkpoint of `small_nets`; `weights_of` makes its file."""
+    return {
+        "id": name,
+        "factory": factory,
+        "arguments": {"width": 16, **arguments},
+        "weights": f"weights/{name}.safetensors",
+        "preprocess": {"input_size": size, **PIXELS},
+        "training": {
+            "dataset": "none",
+            "framework": "random",
+            "architecture": f"width {arguments.get('width', 16)}",
+            "hyper_parameters": "none",
+            "seed": seed,
+        },
+    }
+
+
+def timm_net(name: str, seed: int) -> Entry:
+    return {
+        "id": name,
+        "source": "timm:test_resnet",
+        "weights": f"weights/{name}.safetensors",
+        "preprocess": {"input_size": 24, **PIXELS},
+        "training": {
+            "dataset": "none",
+            "framework": "random",
+            "architecture": "test_resnet",
+            "hyper_parameters": "none",
+            "seed": seed,
+        },
+    }
+
+
+def zoo(delay: float = 0.0) -> list[Entry]:
+    """Six networks of two widths, at two sizes, and a timm model; `delay` seconds in each forward pass."""
+    slow = {"delay": delay} if delay else {}
+    return [
+        *(net(f"narrow-{seed}", seed, **slow) for seed in range(3)),
+        *(net(f"wide-{seed}", seed, width=32, size=12, **slow) for seed in range(3)),
+        timm_net("resnet", 0),
+    ]
+
+
+def module_of(entry: Entry) -> Any:
+    """The module that an entry's weights are for, seeded by its training."""
+    import torch
+
+    torch.manual_seed(int(digest(f"{entry['training']['architecture']} {entry['training']['seed']}".encode())[:8], 16))
+    if "source" in entry:
+        import timm
+
+        module = timm.create_model(entry["source"].partition(":")[2], num_classes=CLASSES)
+        for part in module.modules():  # fresh ones answer nearly the same to every image
+            if isinstance(part, torch.nn.Linear):
+                torch.nn.init.normal_(part.weight)
+        return module
+    module = small_nets.Net.build(**{name: entry["arguments"][name] for name in {"width"} & set(entry["arguments"])})
+    for tensor in module.parameters():
+        torch.nn.init.normal_(tensor, std=0.5)
+    return module
+
+
+def save_weights(folder: Path, entry: Entry) -> Path:
+    from safetensors.torch import save_file
+
+    path = folder / entry["weights"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in module_of(entry).state_dict().items()}, path)
+    return path
+
+
+def make_shards(folder: Path, images: int = IMAGES, shards: int = SHARDS) -> list[Path]:
+    return pack(evaluation()[:images], folder, prefix="part", shards=shards, classes=[*"0123456789"])
+
+
+@dataclass
+class SmallStudy:
+    """A study's folder: shards, weights, code, and `study.toml`, which `write` makes."""
+
+    folder: Path
+    entries: list[Entry] = field(default_factory=list)
+    sections: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, folder: Path, entries: Sequence[Entry] | None = None) -> SmallStudy:
+        study = cls(folder, list(zoo() if entries is None else entries), {"tracking": {"uri": "none"}})
+        make_shards(folder / "data")
+        shutil.copy(ROOT / "tests" / "small_nets.py", folder)
+        for entry in study.entries:
+            save_weights(folder, entry)
+        study.write()
+        return study
+
+    def copy(self, folder: Path) -> SmallStudy:
+        """The same study elsewhere, its store included. Times are kept, so that nothing has to be hashed again."""
+        shutil.copytree(self.folder, folder, copy_function=shutil.copy2)
+        copied = SmallStudy(folder, [dict(entry) for entry in self.entries], dict(self.sections))
+        return copied
+
+    def add(self, entry: Entry, *, weights: bool = True) -> None:
+        self.entries.append(entry)
+        if weights:
+            save_weights(self.folder, entry)
+        self.write()
+
+    def remove(self, name: str) -> None:
+        self.entries = [entry for entry in self.entries if entry["id"] != name]
+        self.write()
+
+    def write(self, **sections: Mapping[str, Any]) -> None:
+        """(Re)write study.toml; sections given here replace those of before."""
+        self.sections |= sections
+        data = {"shards": "data", "classes": CLASSES, **self.sections.get(DATA, {})}
+        parts = ['name = "small"', _table(f"data.{DATA}", data)]
+        parts += [_table(name, values) for name, values in self.sections.items() if name != DATA]
+        parts += [_table("[checkpoint]", entry) for entry in self.entries]
+        self.path.write_text("\n".join(parts), encoding="utf-8")
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "study.toml"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def fingerprints(self) -> dict[str, str]:
+        """By checkpoint name, as the last run resolved them."""
+        return dict(json.loads((self.store / "studies" / f"{DATA}.json").read_bytes())["models"])
+
+    def objects(self, prefix: str) -> dict[str, bytes]:
+        """The bytes of every object under a prefix, by key."""
+        below = self.store / prefix
+        return {
+            path.relative_to(self.store).as_posix(): path.read_bytes()
+            for path in sorted(below.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        }
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        return {key: json.loads(body) for key, body in self.objects(f"records/{DATA}").items()}
+
+    def recorded_bytes(self) -> dict[tuple[str, str], str]:
+        """Digest of the object that each unit's newest record names, as it is on disk."""
+        newest: dict[tuple[str, str], dict[str, Any]] = {}
+        for record in self.records().values():
+            unit = (record["fingerprint"], record["shard"])
+            if unit not in newest or newest[unit]["generation"] < record["generation"]:
+                newest[unit] = record
+        return {unit: digest((self.store / record["object"]).read_bytes()) for unit, record in newest.items()}
+
+    def tables(self, data: str = DATA) -> dict[str, pl.DataFrame]:
+        return {name: pl.read_parquet(self.store / "results" / data / f"{name}.parquet") for name in TABLES}
+
+    def run(self, *arguments: str, **options: Any) -> Ran:
+        return overlap("run", str(self.path), "--json", *arguments, **options)
+
+
+def equal(one: Mapping[str, pl.DataFrame], other: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Names of the tables that differ."""
+    return [name for name in one if not one[name].equals(other[name])]
+
+
+def read_tables(get: Any, data: str = DATA) -> dict[str, pl.DataFrame]:
+    """The tables through a function from key to bytes."""
+    return {name: pl.read_parquet(io.BytesIO(get(f"results/{data}/{name}.parquet"))) for name in TABLES}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a finished command said."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The one line of JSON of a run on one data set."""
+        lines = self.stdout.strip().splitlines()
+        assert len(lines) == 1, self
+        return dict(json.loads(lines[0]))
+
+    @property
+    def complaints(self) -> list[str]:
+        """Lines of stderr that are not progress."""
+        return [line for line in self.stderr.splitlines() if not line.startswith(("digits", "predict:", "damaged:"))]
+
+
+class Command:
+    """An `overlap` command as a process of its own, with all that it starts marked and in a session of its own."""
+
+    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None, scratch: Path) -> None:
+        self.mark = secrets.token_hex(8)
+        self.scratch = scratch
+        settings = {
+            MARK: self.mark,
+            "PYTHONPATH": str(ROOT),
+            "RAY_TMPDIR": str(scratch),
+            "TMPDIR": str(scratch),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "OVERLAP_CACHE": str(scratch / "cache"),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._out, self._err = scratch / f"{self.mark}.out", scratch / f"{self.mark}.err"
+        self.started = time.monotonic()
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "overlap.cli", *arguments],
+                env=os.environ | settings | (environment or {}),
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def wait(self, timeout: float = 120.0) -> Ran:
+        """Its end, and that nothing it started outlives it."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise AssertionError(f"no end after {timeout} s: {self._err.read_text()[-3000:]}") from None
+        seconds = time.monotonic() - self.started
+        assert self.gone(), f"left behind: {self.family()}"
+        return Ran(code, self._out.read_text(), self._err.read_text(), seconds)
+
+    def kill(self) -> None:
+        """SIGKILL the driver alone; Ray's own watchers are to end the rest, which is waited for."""
+        self.process.kill()
+        self.process.wait()
+        if not self.gone(20.0):
+            left = self.family()
+            self.end()
+            raise AssertionError(f"the driver is dead and these live on: {left}")
+
+    def end(self) -> None:
+        """SIGKILL everything of this command that is left, by pid."""
+        while pids := self.family():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+            time.sleep(0.05)
+
+    def gone(self, within: float = 10.0) -> bool:
+        """Whether all processes of this command end by themselves."""
+        until = time.monotonic() + within
+        while self.family():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def family(self) -> dict[int, str]:
+        """Living processes with this command's mark: pid to command line."""
+        return marked(self.mark)
+
+    def predictors(self) -> list[int]:
+        """Pids of Ray's actors that hold a device."""
+        return [pid for pid, line in self.family().items() if line.startswith("ray::Predictors")]
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Living processes whose environment at their start held the mark: pid to command line."""
+    wanted = f"{MARK}={mark}".encode()
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    if line:  # a zombie has none
+                        found[int(entry.name)] = line[:120]
+    return found
+
+
+def overlap(*arguments: str, scratch: Path, environment: Mapping[str, str] | None = None, timeout: float = 120) -> Ran:
+    """Run a command to its end."""
+    command = Command(*arguments, environment=environment, scratch=scratch)
+    try:
+        return command.wait(timeout)
+    finally:
+        command.end()
+
+
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    return f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)

@@ -1,0 +1,86 @@
+"""The predictors of a cluster: one process for each share of a GPU, or for each CPU where there are no GPUs.
+
+A crew outlives a fan-out, so that processes, imports and resident checkpoints serve the next data set too. Nodes that
+join are staffed, predictors that die are replaced while their node is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from overlap.study import Study
+from workflows.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
+from workflows.leases import Lease
+from workflows.plan import location
+from workflows.worker import Predictors
+
+
+@dataclass
+class Worker:
+    """One predictor and what it was given to do."""
+
+    actor: Any
+    node: Node
+    holds: str | None = None
+    """Fingerprint of the checkpoint it was leased last."""
+    leases: dict[Any, Lease] = field(default_factory=dict)
+    """By the reference that will say what became of them."""
+
+
+class Crew:
+    """Predictors on every node that has a place for one."""
+
+    def __init__(self, study: Study) -> None:
+        """Nobody is called before `meet`.
+
+        Args:
+            study: says how many GPUs a predictor has, and where its store is.
+        """
+        self._study = study
+        self._gpus = 0.0
+        self.nodes: dict[str, Node] = {}
+        self.workers: list[Worker] = []
+
+    def meet(self) -> list[str]:
+        """Start predictors on nodes that are new, forget nodes that are gone; returns the latter.
+
+        Raises:
+            StudyError: the study asks for more GPUs than any node has.
+        """
+        alive = {node.id: node for node in nodes()}
+        gone = [name for name in self.nodes if name not in alive]
+        for name in gone:
+            del self.nodes[name]
+        self.workers = [worker for worker in self.workers if worker.node.id in alive]
+        self._gpus = gpus_per_predictor(self._study.predict.gpus_per_worker, list(alive.values()))
+        for node in alive.values():
+            if node.id not in self.nodes and self.slots(node):
+                self.nodes[node.id] = node
+                self.workers += [self._start(node) for _ in range(self.slots(node))]
+        return gone
+
+    def slots(self, node: Node) -> int:
+        """How many predictors a node takes."""
+        return predictor_slots(node, self._gpus)
+
+    def replace(self, worker: Worker) -> None:
+        """Let another predictor take the place of one that died."""
+        self.workers.remove(worker)
+        if worker.node.id in self.nodes:
+            self.workers.append(self._start(worker.node))
+
+    def dismiss(self) -> None:
+        """End all predictors."""
+        for worker in self.workers:
+            ray.kill(worker.actor)
+        self.workers, self.nodes = [], {}
+
+    def _start(self, node: Node) -> Worker:
+        # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
+        actor = Predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node)).remote(
+            location(self._study), self._gpus > 0, int(node.memory * RESIDENT_SHARE / self.slots(node))
+        )
+        return Worker(actor, node)
