@@ -37,3 +37,9 @@ class CheckpointError(OverlapError):
 
 class TrackingError(OverlapError):
     """The tracking server cannot be reached or refuses; never stops a study."""
+
+
+def gist(error: BaseException) -> str:
+    """An error of somebody else's in one line: its type, and the first line of its text where it has one."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

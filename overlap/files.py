@@ -6,22 +6,18 @@ apart by size and ETag or modification time, as cheap as a listing; whether byte
 
 from __future__ import annotations
 
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from overlap import web
 from overlap.errors import DataError, ObjectMissing
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.study import is_uri
-
-if TYPE_CHECKING:
-    import requests
-
-TIMEOUT = (10, 60)
-"""Seconds to connect, and between two packets, before an HTTP server counts as gone."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,11 @@ class Version:
 def version(uri: str, endpoint_url: str | None = None) -> Version:
     """Identify the present version of a file without reading it.
 
+    A server that tells neither ETag nor date cannot say whether a file changed: each look is then at a new version.
+
     Raises:
-        DataError: there is no such file; StoreError: its server cannot be reached.
+        DataError: there is no such file, or its web server does not give it.
+        StoreError: the bucket cannot be reached or refuses.
     """
     if uri.startswith("s3://"):
         bucket, key = _bucket(uri, endpoint_url)
@@ -47,14 +46,10 @@ def version(uri: str, endpoint_url: str | None = None) -> Version:
             raise DataError(f"{uri}: no such object; check bucket and key")
         return Version(uri, info.size, info.etag)
     if is_uri(uri):
-        with _http("HEAD", uri) as answer:
-            length = int(answer.headers.get("Content-Length", -1))
-            tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-        return Version(uri, length, tag)
-    try:
+        size, tag = web.look(uri)
+        return Version(uri, size, tag or secrets.token_hex(8))
+    with _named(uri):
         status = Path(uri).stat()
-    except OSError as error:
-        raise DataError(f"{uri}: {error.strerror}; check the path in the study") from None
     return Version(uri, status.st_size, str(status.st_mtime_ns))
 
 
@@ -63,80 +58,66 @@ def read(uri: str, endpoint_url: str | None = None) -> bytes:
 
     Raises:
         DataError: there is no such file, or fewer bytes came than were announced.
+        StoreError: as for `version`.
     """
     if uri.startswith("s3://"):
         bucket, key = _bucket(uri, endpoint_url)
-        try:
+        with _present(uri):
             return bucket.get(key)
-        except ObjectMissing:
-            raise DataError(f"{uri}: no such object; check bucket and key") from None
     if is_uri(uri):
-        with _http("GET", uri) as answer:
-            data = answer.content
-            announced = answer.headers.get("Content-Length")
-        if announced is not None and "Content-Encoding" not in answer.headers and len(data) != int(announced):
-            raise DataError(f"{uri}: {len(data)} of {announced} bytes came; the server cut the transfer, run again")
-        return data
-    try:
+        return web.read(uri)
+    with _named(uri):
         return Path(uri).read_bytes()
-    except OSError as error:
-        raise DataError(f"{uri}: {error.strerror}; check the path in the study") from None
 
 
 def copy_to(uri: str, path: Path, endpoint_url: str | None = None) -> None:
-    """Copy a file to a local path; large ones are streamed.
+    """Copy a file of any size to a local path, through a bounded piece of memory.
 
     Raises:
-        DataError: as for `read`.
+        DataError, StoreError: as for `read`.
     """
     if uri.startswith("s3://"):
         bucket, key = _bucket(uri, endpoint_url)
-        try:
+        with _present(uri):
             bucket.get_file(key, path)
-        except ObjectMissing:
-            raise DataError(f"{uri}: no such object; check bucket and key") from None
     elif is_uri(uri):
-        path.write_bytes(read(uri))
+        web.fetch(uri, path)
     else:
-        try:
+        with _named(uri, "check the path and the space left"):
             shutil.copyfile(uri, path)
-        except OSError as error:
-            raise DataError(f"{uri}: {error.strerror}; check the path and the space left") from None
 
 
 def tars_in(folder: str, endpoint_url: str | None = None) -> list[str]:
-    """The `.tar` files directly in a local folder or under an `s3://` prefix, sorted by name."""
+    """The `.tar` files directly in a local folder, or anywhere under an `s3://` prefix, sorted by name."""
     if folder.startswith("s3://"):
-        bucket, prefix = _bucket(folder, endpoint_url)
-        base = folder.removesuffix(prefix)
-        return [base + info.key for info in bucket.list(prefix.rstrip("/") + "/") if info.key.endswith(".tar")]
+        bucket, key = _bucket(folder.rstrip("/"), endpoint_url)
+        name = folder.removeprefix("s3://").partition("/")[0]
+        found = bucket.list(f"{key}/" if key else "")
+        return [f"s3://{name}/{info.key}" for info in found if info.key.endswith(".tar")]
     return sorted(str(path) for path in Path(folder).glob("*.tar"))
 
 
+@contextmanager
+def _named(path: str, mend: str = "check the path in the study") -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; {mend}") from None
+
+
+@contextmanager
+def _present(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ObjectMissing:
+        raise DataError(f"{uri}: no such object; check bucket and key") from None
+
+
 def _bucket(uri: str, endpoint_url: str | None) -> tuple[Objects, str]:
-    parts = urlsplit(uri)
-    return _open(parts.netloc, endpoint_url), parts.path.lstrip("/")
+    name, _, key = uri.removeprefix("s3://").partition("/")
+    return _open(name, endpoint_url), key
 
 
 @lru_cache(maxsize=16)
 def _open(bucket: str, endpoint_url: str | None) -> Objects:
     return open_objects(Location(f"s3://{bucket}", endpoint_url))
-
-
-def _http(method: str, uri: str) -> requests.Response:
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
-
-    session = requests.Session()
-    retry = Retry(
-        total=4, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True
-    )
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    try:
-        answer = session.request(method, uri, timeout=TIMEOUT, allow_redirects=True)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise DataError(f"{uri}: {error}; check the address") from None
-    return answer

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import polars as pl
 
-from overlap.errors import DamagedObject, ObjectMissing, StudyError
+from overlap.errors import DamagedObject, ObjectMissing, StudyError, gist
 from overlap.identity import SHORT, canonical_json, digest
 from overlap.store import layout
 from overlap.store.objects import Location, Objects, get_many, open_objects
 from overlap.store.tables import decode_labels
-from overlap.study import NAME, Study
+from overlap.study import Study
 
 COLUMNS = ("model", "key", "label", "prediction")
 DEFAULT_DATA = "imported"
@@ -83,21 +83,7 @@ def read_predictions(path: Path) -> pl.DataFrame:
         StudyError: unreadable, of another kind, without a column, with an empty cell, a doubled (model, key), or one
             key with two labels.
     """
-    try:
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
-        elif path.suffix == ".csv":
-            table = pl.read_csv(path, infer_schema=False)
-        else:
-            raise StudyError(f"{path}: neither .csv nor .parquet; convert it")
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StudyError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise StudyError(f"{path}: no column '{missing[0]}'; columns must be {', '.join(COLUMNS)}")
-    table = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
+    table = _read(path)
     for name in COLUMNS:
         if table[name].null_count():
             raise StudyError(
@@ -115,8 +101,32 @@ def read_predictions(path: Path) -> pl.DataFrame:
             f"{path}: key '{contradicting['key'][0]}' has several labels ({contradicting.height} such keys); mend them"
         )
     for model in table["model"].unique(maintain_order=True):
-        if not NAME.fullmatch(model):
-            raise StudyError(f"{path}: model '{model}': use letters, digits and . _ + @ - only")
+        try:
+            layout.check_model(model)
+        except StudyError as error:
+            raise StudyError(f"{path}: {error}") from None
+    return table
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """The four columns of a file, as text."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pl.read_parquet(path)
+        elif path.suffix.lower() == ".csv":
+            table = pl.read_csv(path, infer_schema=False)
+        else:
+            raise StudyError(f"{path}: neither .csv nor .parquet; convert it")
+        missing = [name for name in COLUMNS if name not in table.columns]
+        if missing:
+            raise StudyError(f"{path}: no column '{missing[0]}'; columns must be {', '.join(COLUMNS)}")
+        table = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file; check the path") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StudyError(f"{path}: cannot be read as csv or parquet of text ({gist(error)}); export it again") from None
+    if not table.height:
+        raise StudyError(f"{path}: holds no rows; export it again")
     return table
 
 
@@ -135,7 +145,7 @@ def store_predictions(
         StudyError: the file itself cannot be used; nothing was stored.
     """
     table = read_predictions(path)
-    earlier = load_imports(data, objects)
+    earlier, _ = _held(data, objects)  # a damaged one is only mended by importing it again
     if known_keys is not None:
         expected = set(known_keys)
     elif others := [one for one in earlier if one.model not in set(table["model"])]:
@@ -150,14 +160,16 @@ def store_predictions(
         if reason is not None:
             refused[name] = reason
             continue
-        body = _encode(rows)
-        found = digest(body)
-        if held.get(name) == found[:SHORT]:
+        table_of = rows.select("key", "label", "prediction").sort("key")
+        content = _content(table_of)
+        if held.get(name) == content[:SHORT]:
             unchanged.append(name)
             continue
-        key = layout.imported_table(data, name, found)
+        body = _encode(table_of)
+        key = layout.imported_table(data, name, digest(body))
         objects.put(key, body)
-        objects.put(layout.imported(data, name), canonical_json({"model": name, "object": key, "digest": found}))
+        pointer = {"model": name, "object": key, "digest": digest(body), "content": content}
+        objects.put(layout.imported(data, name), canonical_json(pointer))
         stored.append(name)
     return ImportOutcome(tuple(stored), tuple(unchanged), refused)
 
@@ -168,18 +180,37 @@ def load_imports(data: str, objects: Objects) -> list[Imported]:
     Raises:
         DamagedObject: a table is gone or altered.
     """
-    pointers = [info.key for info in objects.list(layout.imports(data)) if info.key.endswith(".json")]
-    records = sorted((json.loads(body) for body in get_many(objects, pointers).values()), key=lambda one: one["model"])
-    bodies = get_many(objects, [record["object"] for record in records])
-    imported = []
-    for record in records:
-        body = bodies.get(record["object"], b"")
-        if digest(body) != record["digest"]:
-            raise DamagedObject(
-                f"{record['object']} is gone or altered; import the predictions of '{record['model']}' again"
-            )
-        imported.append(Imported(record["model"], record["digest"][:SHORT], pl.read_parquet(io.BytesIO(body))))
+    imported, damaged = _held(data, objects)
+    if damaged:
+        raise DamagedObject(f"{damaged[0]} is gone or altered; import its model's predictions again")
     return imported
+
+
+def _held(data: str, objects: Objects) -> tuple[list[Imported], list[str]]:
+    """The imported models that can be read, sorted by name, and the keys of what cannot."""
+    pointers = get_many(
+        objects, [info.key for info in objects.list(layout.imports(data)) if info.key.endswith(".json")]
+    )
+    records = {key: _record(body) for key, body in pointers.items()}
+    tables = get_many(objects, [record["object"] for record in records.values() if record is not None])
+    imported: list[Imported] = []
+    damaged: list[str] = []
+    for key, record in records.items():
+        body = b"" if record is None else tables.get(record["object"], b"")
+        if record is None or digest(body) != record["digest"]:
+            damaged.append(key if record is None else record["object"])
+        else:
+            table = pl.read_parquet(io.BytesIO(body))
+            imported.append(Imported(record["model"], record["content"][:SHORT], table))
+    return sorted(imported, key=lambda one: one.model), damaged
+
+
+def _record(body: bytes) -> dict[str, str] | None:
+    try:
+        fields = json.loads(body)
+        return {name: str(fields[name]) for name in ("model", "object", "digest", "content")}
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _mismatch(keys: set[str], expected: set[str]) -> str | None:
@@ -191,7 +222,12 @@ def _mismatch(keys: set[str], expected: set[str]) -> str | None:
     return None
 
 
-def _encode(rows: pl.DataFrame) -> bytes:
+def _encode(table: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    rows.select("key", "label", "prediction").sort("key").write_parquet(buffer, compression="zstd")
+    table.write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _content(table: pl.DataFrame) -> str:
+    """Digest of what a table says, which no version of parquet's writer changes."""
+    return digest(table.write_csv(include_header=False, quote_style="always").encode())

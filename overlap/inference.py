@@ -2,24 +2,24 @@
 
 Guarantees: logits come from the numeric mode the checkpoint's fingerprint names (TF32 off unless it says otherwise,
 classifier in float32 always); rows are those of the pixels, in order; the split into forward passes depends only on
-the batch size, so that the same machine gives the same bits again. Memory: as many checkpoints as fit the given bytes
-stay resident, least recently used out first; a batch that does not fit the device is halved.
+the batch size (and on what the device can hold), so that the same machine gives the same bits again. Memory: as many
+checkpoints as fit the given bytes stay resident, least recently used out first; where the device runs out of memory,
+first the others leave it, then the batch is halved.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from overlap.errors import CheckpointError
+from overlap.errors import CheckpointError, gist
+from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint, Numeric
 from overlap.zoo.loading import load
@@ -27,6 +27,9 @@ from overlap.zoo.weights import fetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+BATCH_SIZES = {"cuda": 128, "cpu": 16}
+"""Images per forward pass by kind of device, where the study does not say; more than this leaves a CPU's caches."""
 
 AUDIT = 64
 """Leading images of a shard on which a reduced numeric mode is compared with float32."""
@@ -56,13 +59,13 @@ class Predictor:
         self._resident: OrderedDict[str, tuple[nn.Module, int]] = OrderedDict()
         self._batch_sizes: dict[str, int] = {}
 
-    def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int) -> Inference:
+    def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
         """Run a checkpoint over prepared images.
 
         Args:
             checkpoint: what to run; loaded first if it is not resident.
             pixels: uint8, shape (images, height, width, 3); may be read-only.
-            batch_size: images per forward pass.
+            batch_size: images per forward pass; that of `BATCH_SIZES` without it.
 
         Raises:
             CheckpointError: it cannot be loaded, raises, runs out of memory with one image, or returns anything but
@@ -70,6 +73,7 @@ class Predictor:
         """
         module = self._module(checkpoint)
         started = time.perf_counter()
+        batch_size = batch_size or BATCH_SIZES[self._device.type]
         logits, used = self._forward_all(checkpoint, checkpoint.candidate.numeric, module, pixels, batch_size)
         seconds = time.perf_counter() - started
         audit: tuple[int, ...] = ()
@@ -82,14 +86,44 @@ class Predictor:
         if checkpoint.fingerprint in self._resident:
             self._resident.move_to_end(checkpoint.fingerprint)
             return self._resident[checkpoint.fingerprint][0]
-        while (
-            self._resident and sum(size for _, size in self._resident.values()) + checkpoint.weights_bytes > self._limit
-        ):
-            self._resident.popitem(last=False)
-        module = load(checkpoint.candidate, fetch(checkpoint.weights_digest, self._objects)).to(self._device)
-        _keep_classifier_exact(module)
-        self._resident[checkpoint.fingerprint] = (module, checkpoint.weights_bytes)
+        self._make_room(checkpoint.weights_bytes)
+        module = load(checkpoint.candidate, fetch(checkpoint.weights_digest, self._objects))
+        tensors = (*module.parameters(), *module.buffers())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        self._make_room(size)  # again: a file of half precision takes twice its size
+        try:
+            module = self._moved(module)
+        except torch.OutOfMemoryError:
+            raise self._too_small(checkpoint, "its weights do") from None
+        keep_classifier_exact(module, checkpoint.candidate.classes)
+        self._resident[checkpoint.fingerprint] = (module, size)
         return module
+
+    def _moved(self, module: nn.Module) -> nn.Module:
+        try:
+            return module.to(self._device)
+        except torch.OutOfMemoryError:
+            self._resident.clear()
+            torch.cuda.empty_cache()
+        return module.to(self._device)
+
+    def _make_room(self, size: int) -> None:
+        while self._resident and sum(held for _, held in self._resident.values()) + size > self._limit:
+            self._resident.popitem(last=False)
+
+    def _leave_alone(self, checkpoint: Checkpoint) -> bool:
+        """Evict all other checkpoints; whether there were any."""
+        others = [fingerprint for fingerprint in self._resident if fingerprint != checkpoint.fingerprint]
+        for fingerprint in others:
+            del self._resident[fingerprint]
+        torch.cuda.empty_cache()
+        return bool(others)
+
+    def _too_small(self, checkpoint: Checkpoint, what: str) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint '{checkpoint.id}': {what} not fit the memory of {self._device}; "
+            "use a larger GPU or leave it out"
+        )
 
     def _forward_all(
         self, checkpoint: Checkpoint, numeric: Numeric, module: nn.Module, pixels: NDArray[np.uint8], batch_size: int
@@ -99,16 +133,16 @@ class Predictor:
         start = 0
         while start < len(pixels):
             try:
-                logits[start : start + size] = self._forward(checkpoint, numeric, module, pixels[start : start + size])
-                start += size
+                found = self._forward(checkpoint, numeric, module, pixels[start : start + size])
             except torch.OutOfMemoryError:
+                found = None
+            if found is not None:
+                logits[start : start + size] = found
+                start += size
+            elif not self._leave_alone(checkpoint):  # not within the handler: the error holds what did not fit
                 if size == 1:
-                    raise CheckpointError(
-                        f"checkpoint '{checkpoint.id}': one image does not fit the memory of {self._device}; "
-                        "use a larger GPU or leave it out"
-                    ) from None
-                size = self._batch_sizes[checkpoint.fingerprint] = max(1, size // 2)
-                torch.cuda.empty_cache()
+                    raise self._too_small(checkpoint, "one image does")
+                size = self._batch_sizes[checkpoint.fingerprint] = size // 2
         return logits, size
 
     def _forward(
@@ -117,49 +151,21 @@ class Predictor:
         preprocessing = checkpoint.preprocessing
         mean = torch.tensor(preprocessing.mean, device=self._device).mul_(255).view(1, 3, 1, 1)
         std = torch.tensor(preprocessing.std, device=self._device).mul_(255).view(1, 3, 1, 1)
-        with torch.inference_mode(), _mode(numeric, self._device):
+        with torch.inference_mode(), in_force(numeric, self._device):
             batch = torch.from_numpy(pixels.copy()).to(self._device).permute(0, 3, 1, 2).contiguous().float()
             try:
                 output = module(batch.sub_(mean).div_(std))
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # a user's module may raise anything; it must not take its neighbours down
-                raise CheckpointError(
-                    f"checkpoint '{checkpoint.id}': forward raised {type(error).__name__}: {str(error).splitlines()[0]}"
-                ) from error
+                raise CheckpointError(f"checkpoint '{checkpoint.id}': forward raised {gist(error)}") from error
         expected = (len(pixels), checkpoint.candidate.classes)
         if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise CheckpointError(f"checkpoint '{checkpoint.id}' returned {shape}, not logits of shape {expected}")
-        return output.float().cpu().numpy()
-
-
-@contextmanager
-def _mode(numeric: Numeric, device: torch.device) -> Iterator[None]:
-    torch.backends.cuda.matmul.allow_tf32 = numeric.tf32
-    torch.backends.cudnn.allow_tf32 = numeric.tf32
-    if numeric.autocast:
-        with torch.autocast(device.type, dtype=getattr(torch, numeric.dtype)):
-            yield
-    else:
-        yield
-
-
-def _keep_classifier_exact(module: nn.Module) -> None:
-    """Run the classifier in float32 whatever autocast says around it."""
-    for classifier in _classifiers(module):
-        exact: Callable[[torch.Tensor], Any] = classifier.forward
-
-        def forward(features: torch.Tensor, exact: Callable[[torch.Tensor], Any] = exact) -> Any:
-            with torch.autocast(features.device.type, enabled=False):
-                return exact(features.float())
-
-        classifier.forward = forward
-
-
-def _classifiers(module: nn.Module) -> list[nn.Module]:
-    if hasattr(module, "get_classifier"):  # timm's word for it; distilled models have two
-        found: Any = module.get_classifier()  # type: ignore[operator]
-        return [part for part in (found if isinstance(found, tuple) else (found,)) if isinstance(part, nn.Module)]
-    linear: list[nn.Module] = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    return linear[-1:]
+        if output.dtype in (torch.bfloat16, torch.float16):
+            raise CheckpointError(
+                f"checkpoint '{checkpoint.id}' makes its logits in {str(output.dtype).removeprefix('torch.')}, and "
+                'none of its layers could be kept in float32; set predict.dtype = "float32"'
+            )
+        return np.asarray(output.float().cpu().numpy())

@@ -6,9 +6,14 @@ What is not declared is missing: a category is never guessed from what is left.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 AXES: Final = ("dataset", "framework", "architecture", "hyper_parameters")
 """Axes of a training, outermost first: a pair's category is the first of them in which it differs."""
@@ -20,22 +25,25 @@ LINEAGE: Final = ("duplicate", "shared_lineage")
 """Relations that take a pair out of the five: it does not consist of two independent trainings."""
 
 
+Declared = Annotated[str, Field(min_length=1)]
+
+
 class Training(BaseModel):
     """The training columns of one checkpoint; None means not declared."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    dataset: str | None = None
+    dataset: Declared | None = None
     """What it was trained on, for instance `in1k`."""
-    framework: str | None = None
+    framework: Declared | None = None
     """The objective, for instance `supervised` or `simclr`."""
-    architecture: str | None = None
-    hyper_parameters: str | None = None
+    architecture: Declared | None = None
+    hyper_parameters: Declared | None = None
     """A name for the recipe: equal names mean equal settings."""
-    seed: str | None = None
-    parent: str | None = None
+    seed: Declared | None = None
+    parent: Declared | None = None
     """The checkpoint this one was fine-tuned from."""
-    teacher: str | None = None
+    teacher: Declared | None = None
     """The checkpoint this one was distilled from."""
 
 
@@ -75,3 +83,45 @@ def category(
         if value_a != value_b:
             return axis
     return "reinit"
+
+
+def category_matrix(
+    ids: Sequence[str], trainings: Sequence[Training], weights: Sequence[str | None]
+) -> NDArray[np.object_]:
+    """The categories of all pairs at once: what `category` says of each.
+
+    Args:
+        ids: names of M checkpoints.
+        trainings: their training columns.
+        weights: digests of their weights, None where unknown.
+
+    Returns:
+        Shape (M, M), symmetric, of text or None; None on the diagonal, where there is no pair.
+    """
+    import numpy as np
+
+    names = np.array([None, *CATEGORIES, *LINEAGE], np.object_)
+    place = {name: np.int8(index) for index, name in enumerate(names)}
+    numbers: dict[str, int] = {}
+
+    def coded(values: Iterable[str | None]) -> NDArray[np.int64]:
+        return np.array([-1 if text is None else numbers.setdefault(text, len(numbers)) for text in values], np.int64)
+
+    found = np.full((len(ids), len(ids)), place["reinit"], np.int8)
+    for axis in reversed(AXES):  # the outermost axis has the last word
+        value = coded(getattr(training, axis) for training in trainings)
+        missing = value < 0
+        found[value[:, None] != value[None, :]] = place[axis]
+        found[missing[:, None] | missing[None, :]] = place[None]
+    name, parent, teacher = (
+        coded(ids),
+        coded(training.parent for training in trainings),
+        coded(training.teacher for training in trainings),
+    )
+    stems = (parent[:, None] == name[None, :]) | (teacher[:, None] == name[None, :])
+    siblings = (parent[:, None] == parent[None, :]) & (parent >= 0)[:, None]
+    found[stems | stems.T | siblings] = place["shared_lineage"]
+    digest = coded(weights)
+    found[(digest[:, None] == digest[None, :]) & (digest >= 0)[:, None]] = place["duplicate"]
+    np.fill_diagonal(found, place[None])
+    return np.asarray(names[found])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from overlap.errors import StudyError
-from overlap.published import Snapshot, data_sets, read_results, read_snapshot
+from overlap.published import Snapshot, data_sets, read_results, read_snapshot, reduced_data_sets
 from overlap.store import layout
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Location, open_objects
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from overlap.report.results import Results
 
+SMOKE = re.compile(r"\.first\d+$")
+"""How the data sets of smoke runs end."""
+
 
 class OpenedStudy:
     """One data set of a store; every table is the newest whole reduction."""
@@ -28,16 +32,17 @@ class OpenedStudy:
 
         Args:
             uri: a folder, or `s3://bucket/prefix`.
-            data: name of the data set; may be left out where the store holds one.
+            data: name of the data set; may be left out where the store holds one (smoke runs, `NAME.firstN`, apart).
             endpoint_url: server of an `s3://` store.
 
         Raises:
             StudyError: no such data set, or several to choose from.
         """
         self._objects = open_objects(Location(uri, endpoint_url))
-        known = data_sets(self._objects)
-        if data is None and len(known) == 1:
-            data = known[0]
+        known = sorted({*data_sets(self._objects), *reduced_data_sets(self._objects)})
+        whole = [name for name in known if not SMOKE.search(name)]
+        if data is None and len(whole) == 1:
+            data = whole[0]
         if data not in known or data is None:
             raise StudyError(f"{uri}: holds {', '.join(known) or 'no data sets'}; name one of them as `data`")
         self.data = data

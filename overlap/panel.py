@@ -101,5 +101,5 @@ def _encode(column: pl.Series, numbers: Mapping[str, str], codes: dict[str, int]
     """Text to codes; a text that is new gets the next code."""
     mapped = column.replace(list(numbers), list(numbers.values())) if numbers else column
     for text in mapped.unique().sort():
-        codes.setdefault(text, max(codes.values(), default=-1) + 1)
+        codes.setdefault(text, len(codes))  # codes are dense from 0
     return mapped.replace_strict(list(codes), list(codes.values()), return_dtype=pl.Int32).to_numpy()

@@ -14,12 +14,14 @@ from typing import Any
 import polars as pl
 
 from overlap.errors import DamagedObject, ObjectMissing
-from overlap.identity import SHORT, canonical_json, digest
+from overlap.identity import canonical_json, digest
 from overlap.report.results import READ_COLUMNS, Results
 from overlap.store import layout
 from overlap.store.objects import Objects
 
 REDUCTION = "reduction.json"
+HEAD = {"study", "inputs_digest", "dataset_digest", "tables", "measures", "absent", "notes", "provenance"}
+"""What `reduction.json` holds."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,30 @@ def write_snapshot(snapshot: Snapshot, objects: Objects) -> None:
 
 
 def read_snapshot(data: str, objects: Objects) -> Snapshot | None:
-    """The snapshot of the last run on a data set, None where there was none."""
-    try:
-        fields: dict[str, Any] = json.loads(objects.get(layout.snapshot(data)))
-    except ObjectMissing:
+    """The snapshot of the last run on a data set, None where there was none.
+
+    Raises:
+        DamagedObject: it is altered.
+    """
+    fields = _read(layout.snapshot(data), objects)
+    if fields is None:
         return None
-    return Snapshot(**{**fields, "shards": dict(fields["shards"])})
+    try:
+        return Snapshot(**{**fields, "shards": dict(fields["shards"])})
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(layout.snapshot(data)) from None
 
 
 def data_sets(objects: Objects) -> list[str]:
     """Names of all data sets with a snapshot, sorted."""
     keys = [info.key for info in objects.list("studies/")]
     return sorted(key.removeprefix("studies/").removesuffix(".json") for key in keys)
+
+
+def reduced_data_sets(objects: Objects) -> list[str]:
+    """Names of all data sets with results, sorted; without other truths."""
+    parts = [info.key.split("/") for info in objects.list("results/")]
+    return sorted(part[1] for part in parts if part[2:] == [REDUCTION] and "@" not in part[1])
 
 
 def write_results(results: Results, objects: Objects) -> None:
@@ -93,23 +107,25 @@ def write_results(results: Results, objects: Objects) -> None:
 
 
 def read_inputs_digest(data: str, objects: Objects) -> str | None:
-    """Digest of what went into the newest results, None where there are none."""
+    """Digest of what went into the newest results, None where there are none that can be read."""
     try:
-        return str(json.loads(objects.get(layout.results(data, REDUCTION)))["inputs_digest"])
-    except ObjectMissing:
+        head = _read(layout.results(data, REDUCTION), objects)
+    except DamagedObject:
         return None
+    return None if head is None else str(head.get("inputs_digest"))
 
 
 def read_results(data: str, objects: Objects) -> Results | None:
     """The newest results of a data set, None where there are none.
 
     Raises:
-        DamagedObject: a table is gone or altered; names it.
+        DamagedObject: a table, or what names them, is gone or altered; names it.
     """
-    try:
-        head: dict[str, Any] = json.loads(objects.get(layout.results(data, REDUCTION)))
-    except ObjectMissing:
+    head = _read(layout.results(data, REDUCTION), objects)
+    if head is None:
         return None
+    if not set(head) >= HEAD:
+        raise _damaged(layout.results(data, REDUCTION))
     tables: dict[str, pl.DataFrame] = {}
     for name, expected in head["tables"].items():
         key = layout.results(data, name, inputs=head["inputs_digest"])
@@ -118,9 +134,7 @@ def read_results(data: str, objects: Objects) -> Results | None:
         except ObjectMissing:
             body = b""
         if digest(body) != expected:
-            raise DamagedObject(
-                f"{key} is gone or altered (expected {expected[:SHORT]}); `overlap run` writes it again"
-            )
+            raise _damaged(key)
         tables[name.removesuffix(".parquet")] = pl.read_parquet(io.BytesIO(body))
     return Results(
         study=head["study"],
@@ -133,6 +147,30 @@ def read_results(data: str, objects: Objects) -> Results | None:
         notes=head["notes"],
         provenance=head["provenance"],
     )
+
+
+def _json(key: str, objects: Objects) -> dict[str, Any] | None:
+    """An object of JSON, None where it is missing or was cut: the next run writes it anew."""
+    try:
+        return dict(json.loads(objects.get(key)))
+    except (ObjectMissing, ValueError):
+        return None
+
+
+def _read(key: str, objects: Objects) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(objects.get(key))
+    except ObjectMissing:
+        return None
+    except ValueError:
+        raise _damaged(key) from None
+    if not isinstance(fields, dict):
+        raise _damaged(key)
+    return fields
+
+
+def _damaged(key: str) -> DamagedObject:
+    return DamagedObject(f"{key} is gone or altered; `overlap run` writes it again")
 
 
 def _encode(table: pl.DataFrame) -> bytes:

@@ -7,98 +7,74 @@ servers that a study names exist is not decided here.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from overlap.errors import StudyError
+from overlap.fields import (
+    NAME,
+    Address,
+    DataName,
+    Deviation,
+    Flag,
+    ImageSize,
+    Integer,
+    Name,
+    Number,
+    Resolved,
+    Several,
+    Share,
+    Size,
+    TrackingUri,
+    is_uri,
+)
+from overlap.identity import canonical_json
 from overlap.methodology import Training
+from overlap.mistakes import explain, secret_key
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
-SECRET = re.compile(r"secret|password|passwd|token|access_key|credential", re.IGNORECASE)
-
-
-def is_uri(text: str) -> bool:
-    """Whether a location carries a scheme (`s3://`, `https://`, `sqlite://`) and so is no path."""
-    return "://" in text
-
-
-def _named(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise ValueError("use letters, digits and . _ + @ - only (it becomes part of keys in the store)")
-    return name
-
-
-def _resolved(location: str, info: ValidationInfo) -> str:
-    if not is_uri(location):
-        folder: Path = (info.context or {})["folder"]
-        return str((folder / Path(location).expanduser()).resolve())
-    if urlsplit(location).password:
-        raise ValueError("holds a password; leave it out and set it in the environment")
-    return location
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-def _pair(value: Any) -> Any:
-    if isinstance(value, int):
-        return (value, value)
-    return tuple(value[1:]) if isinstance(value, list) and len(value) == 3 else value
-
-
-def _data_named(name: str) -> str:
-    if "@" in name:
-        raise ValueError("a data set's name holds no @, which parts it from a truth")
-    return _named(name)
-
-
-Name = Annotated[str, AfterValidator(_named)]
-DataName = Annotated[str, AfterValidator(_data_named)]
-Resolved = Annotated[str, AfterValidator(_resolved)]
+__all__ = ["NAME", "CheckpointEntry", "Data", "Preprocess", "Study", "ZooQuery", "is_uri", "load_study"]
 
 
 class Section(BaseModel):
     """Base of every table in the file: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Preprocess(Section):
     """What the study says of a checkpoint's preprocessing; None leaves it to the checkpoint's source."""
 
-    input_size: Annotated[tuple[int, int] | None, BeforeValidator(_pair)] = None
+    input_size: ImageSize | None = None
     """Height and width in pixels; one number means a square."""
-    crop_pct: float | None = Field(default=None, gt=0, le=1)
+    crop_pct: Number | None = Field(default=None, gt=0, le=2)
+    """Above 1 the crop is larger than the image and padded, as a few of timm's configurations ask."""
     crop_mode: Literal["center", "squash", "border"] | None = None
-    fill: int | None = Field(default=None, ge=0, le=255)
-    resize: int | None = Field(default=None, gt=0)
-    """Length of the shorter side before the crop, in pixels; replaces `crop_pct`."""
+    fill: Integer | None = Field(default=None, ge=0, le=255)
+    """Grey value of the padding in `border` mode."""
+    resize: Size | None = None
+    """Length of the shorter side before the central crop, in pixels; replaces `crop_pct`."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[Share, Share, Share] | None = None
+    """Of pixels in 0-1, as everywhere."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+
+    @model_validator(mode="after")
+    def _one_geometry(self) -> Preprocess:
+        if self.resize is not None and (self.crop_pct is not None or self.crop_mode in ("squash", "border")):
+            raise ValueError("resize is the shorter side before a central crop; leave out crop_pct and crop_mode")
+        return self
 
 
 class Data(Section):
     """A labelled set of images in WebDataset shards."""
 
-    shards: Annotated[tuple[Resolved, ...], BeforeValidator(_listed)]
-    classes: int = Field(gt=1)
+    shards: Annotated[tuple[Resolved, ...], Several]
+    classes: Integer = Field(gt=1)
     names: tuple[str, ...] = ()
     """Class names by number; maps imported predictions that are given by name."""
     allow_missing_shards: tuple[str, ...] = ()
@@ -108,6 +84,9 @@ class Data(Section):
     def _one_name_per_class(self) -> Data:
         if self.names and len(self.names) != self.classes:
             raise ValueError(f"names holds {len(self.names)} names for {self.classes} classes; give one per class")
+        doubled = [name for name, times in Counter(self.names).items() if times > 1]
+        if doubled:
+            raise ValueError(f"names holds '{doubled[0]}' more than once; class names must differ")
         return self
 
 
@@ -115,7 +94,7 @@ class Store(Section):
     """Where predictions, records and results are kept."""
 
     uri: Resolved
-    endpoint_url: str | None = None
+    endpoint_url: Address | None = None
 
     @model_validator(mode="after")
     def _folder_or_bucket(self) -> Store:
@@ -127,7 +106,7 @@ class Store(Section):
 class Tracking(Section):
     """Where MLflow is; `none` for no tracking."""
 
-    uri: str
+    uri: TrackingUri
 
 
 class Predict(Section):
@@ -135,16 +114,16 @@ class Predict(Section):
 
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
-    gpus_per_worker: float = Field(default=1, ge=0)
+    gpus_per_worker: Number = Field(default=1, ge=0)
     features: Literal[False] = False
-    batch_size: int = Field(default=64, gt=0)
-    """Images per forward pass; halved where the device runs out of memory. Recorded, not fingerprinted."""
+    batch_size: Size | None = None
+    """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
 
 
 class Ensembles(Section):
     """What the greedy search does beyond its default start from the best single model."""
 
-    max_size: int = Field(default=12, gt=0)
+    max_size: Size = 12
     anchors: tuple[str, ...] = ()
     """Checkpoints from which a further search starts, one each."""
 
@@ -157,9 +136,10 @@ class CheckpointEntry(Section):
     factory: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     weights: Resolved | None = None
-    allow_pickle: bool = False
+    allow_pickle: Flag = False
     preprocess: Preprocess = Preprocess()
-    published_top1: float | None = Field(default=None, ge=0, le=100)
+    published_top1: Number | None = Field(default=None, ge=0, le=100)
+    """Accuracy that its makers published, in percent."""
     training: Training = Training()
 
     @model_validator(mode="after")
@@ -170,6 +150,10 @@ class CheckpointEntry(Section):
             raise ValueError(f"'{self.id}' is built by a factory and needs weights")
         if self.factory is not None and not re.fullmatch(r"[\w.]+:[\w.]+", self.factory):
             raise ValueError(f"'{self.id}': factory '{self.factory}' is not module:attribute")
+        try:
+            canonical_json(self.arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"'{self.id}': arguments must be numbers, text, lists and tables ({error})") from None
         return self
 
 
@@ -195,11 +179,11 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        ids = [entry.id for entry in self.checkpoint]
-        doubled = sorted({name for name in ids if ids.count(name) > 1})
+        ids = Counter(entry.id for entry in self.checkpoint)
+        doubled = sorted(name for name, times in ids.items() if times > 1)
         if doubled:
             raise ValueError(f"two checkpoints are called '{doubled[0]}'; give each its own id")
-        if ids and not self.data:
+        if (ids or self.zoo) and not self.data:
             raise ValueError("checkpoints need images; add a [data.NAME] section with shards and classes")
         return self
 
@@ -218,59 +202,33 @@ def load_study(path: Path) -> Study:
         raise StudyError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
         raise StudyError(f"{path}: cannot be read: {error.strerror}") from None
-    _refuse_secrets(path, document, "")
+    if secret := secret_key(document):
+        raise StudyError(
+            f"{path}: key '{secret}' looks like a secret; remove it: credentials come from the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or the AWS files"
+        )
+    if "path" in document:
+        raise StudyError(f"{path}: unknown key 'path'; remove it: a study is where its file is")
     folder = path.resolve().parent
-    document.setdefault("store", {}).setdefault("uri", "store")
-    document.setdefault("tracking", {}).setdefault("uri", _default_tracking(folder, document["store"]["uri"]))
+    store, tracking = document.setdefault("store", {}), document.setdefault("tracking", {})
+    if isinstance(store, dict) and isinstance(tracking, dict):
+        store.setdefault("uri", "store")
+        tracking.setdefault("uri", f"sqlite:///{'' if is_uri(str(store['uri'])) else str(store['uri']) + '/'}mlflow.db")
     try:
         return Study.model_validate({**document, "path": path.resolve()}, context={"folder": folder})
     except ValidationError as error:
-        raise StudyError(f"{path}: {_explain(error)}") from None
+        raise StudyError(f"{path}: {explain(error, document, SECTIONS, Study)}") from None
 
 
-def _default_tracking(folder: Path, store: Any) -> str:
-    beside = folder if is_uri(str(store)) else folder / Path(str(store)).expanduser()
-    return f"sqlite:///{beside.resolve() / 'mlflow.db'}"
-
-
-def _refuse_secrets(path: Path, value: Any, where: str) -> None:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        name = f"{where}.{key}" if where else str(key)
-        if isinstance(key, str) and SECRET.search(key) and not where.startswith("checkpoint"):
-            raise StudyError(
-                f"{path}: key '{name}' looks like a secret; remove it: credentials come from the environment "
-                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or the AWS files"
-            )
-        _refuse_secrets(path, inner, name)
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the study"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), _known_keys(first["loc"][:-1]), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(_known_keys(first['loc'][:-1]))}"
-        return f"unknown key '{key}'; {hint}{more}"
-    if first["type"] == "missing":
-        return f"key '{key}' is missing; add it{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"key '{key}': {message}{more}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "data": Data,
-        "store": Store,
-        "tracking": Tracking,
-        "predict": Predict,
-        "ensembles": Ensembles,
-        "checkpoint": CheckpointEntry,
-        "zoo": ZooQuery,
-        "preprocess": Preprocess,
-        "training": Training,
-    }
-    names = [part for part in location if part in sections]
-    model = sections[str(names[-1])] if names else Study
-    return sorted(set(model.model_fields) - {"path"})
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": Data,
+    "store": Store,
+    "tracking": Tracking,
+    "predict": Predict,
+    "ensembles": Ensembles,
+    "checkpoint": CheckpointEntry,
+    "zoo": ZooQuery,
+    "preprocess": Preprocess,
+    "training": Training,
+}
+"""Tables of the file by the last name of their key."""

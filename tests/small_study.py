@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from overlap.demo.digits import evaluation
+from overlap.demo.digits import evaluation, training
 from overlap.identity import digest
 from overlap.images.packing import pack
 from tests import small_nets
@@ -73,12 +74,11 @@ def timm_net(name: str, seed: int) -> Entry:
     }
 
 
-def zoo(delay: float = 0.0) -> list[Entry]:
-    """Six networks of two widths, at two sizes, and a timm model; `delay` seconds in each forward pass."""
-    slow = {"delay": delay} if delay else {}
+def zoo() -> list[Entry]:
+    """Six networks of two widths, at two sizes, and a timm model: 42 units on two CPUs, a second in forward passes."""
     return [
-        *(net(f"narrow-{seed}", seed, **slow) for seed in range(3)),
-        *(net(f"wide-{seed}", seed, width=32, size=12, **slow) for seed in range(3)),
+        *(net(f"narrow-{seed}", seed, delay=0.05) for seed in range(3)),
+        *(net(f"wide-{seed}", seed, width=32, size=12, delay=0.05) for seed in range(3)),
         timm_net("resnet", 0),
     ]
 
@@ -96,10 +96,26 @@ def module_of(entry: Entry) -> Any:
             if isinstance(part, torch.nn.Linear):
                 torch.nn.init.normal_(part.weight)
         return module
-    module = small_nets.Net.build(**{name: entry["arguments"][name] for name in {"width"} & set(entry["arguments"])})
-    for tensor in module.parameters():
-        torch.nn.init.normal_(tensor, std=0.5)
+    module = small_nets.Net.build(entry["arguments"].get("width", 16))
+    torch.nn.init.normal_(module.hidden.weight, std=0.3)
+    module.head.weight.data, module.head.bias.data = _ridge(module, entry["preprocess"]["input_size"])
     return module
+
+
+def _ridge(module: small_nets.Net, size: int) -> tuple[Any, Any]:
+    """Head on random features by least squares, from the demo's training digits: right on most images, not on all."""
+    import torch
+    from PIL import Image
+
+    samples = training("digits")
+    images = [Image.open(io.BytesIO(sample.image)).convert("RGB").resize((size, size)) for sample in samples]
+    pixels = torch.tensor(np.stack(images)).permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.25)
+    with torch.no_grad():
+        features = torch.relu(module.hidden(module.pool(pixels).flatten(1)))
+        features = torch.cat([features, torch.ones(len(features), 1)], 1).double()
+        wanted = torch.nn.functional.one_hot(torch.tensor([sample.label for sample in samples]), CLASSES).double()
+        found = torch.linalg.solve(features.T @ features + torch.eye(features.shape[1]), features.T @ wanted)
+    return found[:-1].T.float() * 5, found[-1].float() * 5
 
 
 def save_weights(folder: Path, entry: Entry) -> Path:
@@ -112,7 +128,7 @@ def save_weights(folder: Path, entry: Entry) -> Path:
 
 
 def make_shards(folder: Path, images: int = IMAGES, shards: int = SHARDS) -> list[Path]:
-    return pack(evaluation()[:images], folder, prefix="part", shards=shards, classes=[*"0123456789"])
+    return pack(evaluation()[::6][:images], folder, prefix="part", shards=shards, classes=[*"0123456789"])
 
 
 @dataclass
@@ -136,8 +152,7 @@ class SmallStudy:
     def copy(self, folder: Path) -> SmallStudy:
         """The same study elsewhere, its store included. Times are kept, so that nothing has to be hashed again."""
         shutil.copytree(self.folder, folder, copy_function=shutil.copy2)
-        copied = SmallStudy(folder, [dict(entry) for entry in self.entries], dict(self.sections))
-        return copied
+        return SmallStudy(folder, [dict(entry) for entry in self.entries], dict(self.sections))
 
     def add(self, entry: Entry, *, weights: bool = True) -> None:
         self.entries.append(entry)
@@ -179,17 +194,17 @@ class SmallStudy:
             if path.is_file() and not path.name.startswith(".")
         }
 
-    def records(self) -> dict[str, dict[str, Any]]:
-        return {key: json.loads(body) for key, body in self.objects(f"records/{DATA}").items()}
+    def records(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The newest record of each unit, by fingerprint and shard."""
+        newest = {}
+        for key in sorted(self.objects(f"records/{DATA}"), key=lambda key: (len(key), key)):  # generations in order
+            _, _, fingerprint, name = key.split("/")
+            newest[(fingerprint, name.partition(".")[0])] = key
+        return {unit: json.loads((self.store / key).read_bytes()) for unit, key in newest.items()}
 
     def recorded_bytes(self) -> dict[tuple[str, str], str]:
         """Digest of the object that each unit's newest record names, as it is on disk."""
-        newest: dict[tuple[str, str], dict[str, Any]] = {}
-        for record in self.records().values():
-            unit = (record["fingerprint"], record["shard"])
-            if unit not in newest or newest[unit]["generation"] < record["generation"]:
-                newest[unit] = record
-        return {unit: digest((self.store / record["object"]).read_bytes()) for unit, record in newest.items()}
+        return {unit: digest((self.store / record["object"]).read_bytes()) for unit, record in self.records().items()}
 
     def tables(self, data: str = DATA) -> dict[str, pl.DataFrame]:
         return {name: pl.read_parquet(self.store / "results" / data / f"{name}.parquet") for name in TABLES}
@@ -230,22 +245,26 @@ class Ran:
         return [line for line in self.stderr.splitlines() if not line.startswith(("digits", "predict:", "damaged:"))]
 
 
+def surroundings(mark: str, scratch: Path) -> dict[str, str]:
+    """Environment of whatever a test starts: marked, with its temporary files and Ray's in one folder of its own."""
+    return {
+        MARK: mark,
+        "PYTHONPATH": str(ROOT),
+        "RAY_TMPDIR": str(scratch),
+        "TMPDIR": str(scratch),
+        "RAY_AUTH_MODE": "token",
+        "OVERLAP_CACHE": str(scratch / "cache"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class Command:
     """An `overlap` command as a process of its own, with all that it starts marked and in a session of its own."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None, scratch: Path) -> None:
         self.mark = secrets.token_hex(8)
         self.scratch = scratch
-        settings = {
-            MARK: self.mark,
-            "PYTHONPATH": str(ROOT),
-            "RAY_TMPDIR": str(scratch),
-            "TMPDIR": str(scratch),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "OVERLAP_CACHE": str(scratch / "cache"),
-            "PYTHONUNBUFFERED": "1",
-        }
+        settings = surroundings(self.mark, scratch) | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self._out, self._err = scratch / f"{self.mark}.out", scratch / f"{self.mark}.err"
         self.started = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
@@ -281,13 +300,8 @@ class Command:
 
     def end(self) -> None:
         """SIGKILL everything of this command that is left, by pid."""
-        while pids := self.family():
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)
-            time.sleep(0.05)
+        end_marked(self.mark)
+        self.process.wait()
 
     def gone(self, within: float = 10.0) -> bool:
         """Whether all processes of this command end by themselves."""
@@ -302,10 +316,6 @@ class Command:
         """Living processes with this command's mark: pid to command line."""
         return marked(self.mark)
 
-    def predictors(self) -> list[int]:
-        """Pids of Ray's actors that hold a device."""
-        return [pid for pid, line in self.family().items() if line.startswith("ray::Predictors")]
-
 
 def marked(mark: str) -> dict[int, str]:
     """Living processes whose environment at their start held the mark: pid to command line."""
@@ -319,6 +329,20 @@ def marked(mark: str) -> dict[int, str]:
                     if line:  # a zombie has none
                         found[int(entry.name)] = line[:120]
     return found
+
+
+def end_marked(mark: str) -> None:
+    """SIGKILL every living process with this mark, by pid, until there is none."""
+    while pids := marked(mark):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def predictors(mark: str) -> list[int]:
+    """Pids of Ray's actors that hold a device, among the processes with this mark."""
+    return [pid for pid, line in marked(mark).items() if line.startswith("ray::Predictors")]
 
 
 def overlap(*arguments: str, scratch: Path, environment: Mapping[str, str] | None = None, timeout: float = 120) -> Ran:

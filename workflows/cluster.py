@@ -13,9 +13,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from overlap.errors import StudyError
+from workflows.remote import remote
 
-STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_AUTH_MODE": "token"}
-"""Environment of a Ray that is started here: its tasks are single-threaded, its ports ask for the user's token."""
+STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Environment of a Ray that is started here: one thread a task, and GPUs stay visible to what did not ask for one."""
 
 BATCH_SHARE = 0.5
 """Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
@@ -75,9 +76,11 @@ class Cluster:
             return
         for name, value in STARTED_HERE.items() if self.address is None else ():
             os.environ.setdefault(name, value)  # inherited by the processes that are started here
+        logging.getLogger("ray").setLevel(logging.ERROR)
         options: dict[str, Any] = {"include_dashboard": False}
         if self.address is not None:
-            options = {"runtime_env": {"env_vars": {"PYTHONPATH": self._search_path, "OMP_NUM_THREADS": "1"}}}
+            path = f"{self._search_path}{os.pathsep}${{PYTHONPATH}}"  # Ray fills in the workers' own
+            options = {"runtime_env": {"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}}}
         try:
             ray.init(
                 address=self.address or "local",
@@ -87,9 +90,11 @@ class Cluster:
                 **options,
             )
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            why = str(error).splitlines()[0]
+            if self.address is None:
+                raise StudyError(f"Ray does not start on this machine ({why}); see the logs under /tmp/ray") from error
             raise StudyError(
-                f"no Ray cluster at '{self.address}' ({str(error).splitlines()[0]}); start one there, "
-                "or leave --address out to run on this machine"
+                f"no Ray cluster at '{self.address}' ({why}); start one there, or leave --address out to run here"
             ) from None
         self._ours = True
 
@@ -100,20 +105,26 @@ class Cluster:
             return
         self.start()
         for reference in [_apply.remote(function, item) for item in waiting]:
-            try:
-                yield ray.get(reference)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
+            yield fetch(reference)
 
 
-@ray.remote(num_cpus=1, max_retries=3)
+def fetch(references: Any) -> Any:
+    """What tasks returned, as `ray.get`; what one raised is raised as it was, without the traceback as its text."""
+    try:
+        return ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
+@remote(num_cpus=1, max_retries=3)
 def _apply(function: Callable[[Any], Any], item: Any) -> Any:
     return function(item)
 
 
 def nodes() -> list[Node]:
     """The nodes that are alive, in a fixed order."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node for node in listed if node["Alive"]]
     return [
         Node(
             id=node["NodeID"],

@@ -80,7 +80,8 @@ class Crew:
 
     def _start(self, node: Node) -> Worker:
         # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
-        actor = Predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node)).remote(
+        predictors: Any = Predictors
+        actor = predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node)).remote(
             location(self._study), self._gpus > 0, int(node.memory * RESIDENT_SHARE / self.slots(node))
         )
         return Worker(actor, node)

@@ -8,19 +8,20 @@ what failed. Memory in flight is bounded by the schedule, in bytes.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
 from overlap.zoo.checkpoint import Checkpoint
 from workflows.cluster import on
 from workflows.crew import Crew, Worker
-from workflows.leases import Decode, Job, Schedule
+from workflows.leases import ATTEMPTS, Decode, Job, Schedule
 from workflows.plan import Plan
 from workflows.worker import Context, Decoded, Outcome, decode_shard
 
@@ -87,6 +88,7 @@ class FanOut:
         self._decodes: dict[Any, tuple[str, Decode, list[Any]]] = {}
         self._batches: dict[tuple[str, Any], Any] = {}
         self._members: set[str] = set()
+        self._lost_decodes: Counter[str] = Counter()
         self._result = FanOutResult()
         self._store_error: str | None = None
 
@@ -155,6 +157,8 @@ class FanOut:
         except RayActorError:
             self._replace(worker)
             return
+        except RayTaskError:  # a predictor says what went wrong; what it raises is a bug
+            raise
         except RayError:  # a batch went with its node, or the like: nothing is wrong with the units
             lease = worker.leases.pop(reference)
             self._lose(
@@ -175,21 +179,29 @@ class FanOut:
     def _collect_decode(self, reference: Any, node: str, decode: Decode, batches: list[Any]) -> None:
         try:
             decoded: Decoded = ray.get(reference)
-        except RayError:
+        except RayTaskError:
+            raise
+        except RayError as error:  # its process or node died; Ray has tried again already
             self._schedule.not_decoded(node, decode)
+            self._lost_decodes[decode.shard] += 1
+            if self._lost_decodes[decode.shard] >= ATTEMPTS:
+                self._spoil(decode, f"decoding it ended its process again and again ({type(error).__name__})")
             return
         if decoded.store_error is not None:
             self._store_error = decoded.store_error
         elif decoded.error is not None:
-            self._result.bad_shards[self._shards[decode.shard].file] = decoded.error
-            dropped = self._schedule.give_up_shard(decode.shard)
             self._schedule.not_decoded(node, decode)
-            self._advance(len(dropped))
+            self._spoil(decode, decoded.error)
         elif node in self._crew.nodes:
             self._schedule.decoded(node, decode)
             self._result.images_decoded += decoded.images
             for signature, batch in zip(decode.signatures, batches, strict=True):
                 self._batches[(node, (decode.shard, signature))] = batch
+
+    def _spoil(self, decode: Decode, reason: str) -> None:
+        """Nobody can read a shard: its units are dropped."""
+        self._result.bad_shards[self._shards[decode.shard].file] = reason
+        self._advance(len(self._schedule.give_up_shard(decode.shard)))
 
     def _replace(self, worker: Worker) -> None:
         """A predictor died: whatever it had not certified waits again, and another takes its place."""

@@ -118,7 +118,7 @@ def _track(
         return
     from overlap.tracking import Tracker
 
-    about = {"data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
+    about = {"command": "overlap run", "data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
     Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
     objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
 

@@ -12,33 +12,29 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 import ray
 
-from overlap.analysis import greedy, notes, splits
+from overlap.analysis import notes
 from overlap.analysis.categories import category_table
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.models import models_table
-from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.errors import StudyError
 from overlap.identity import canonical_json, digest
 from overlap.imports import Imported, load_imports
 from overlap.panel import Panel, assemble
 from overlap.published import read_inputs_digest, read_results, write_results
 from overlap.report.results import Results
-from overlap.store.ledger import Ledger, Manifest
+from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects
 from workflows import rows, tasks
-from workflows.cluster import Cluster
-from workflows.plan import Plan, location
+from workflows.cluster import Cluster, fetch
+from workflows.logits import Categories, Logits
+from workflows.plan import Plan
 from workflows.publish import provenance
 
 REDUCTIONS = 1
 """Version of what the tables mean; raising it reduces everything again."""
-COMBINERS = ("mean_probability", "mean_log_probability")
-CATEGORY_COMBINER = COMBINERS[0]
-"""Whose gains the table of categories averages."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,7 @@ class Inputs:
                     "labels": plan.dataset.labels.tolist(),
                     "checkpoints": self.fingerprints,
                     "training": {c.id: c.candidate.training.model_dump() for c in plan.checkpoints},
+                    "rejected": sorted(rejected.id for rejected in plan.rejected),
                     "imports": {one.model: one.fingerprint for one in self.imported},
                     "names": rows.class_names(plan),
                     "ensembles": plan.study.ensembles.model_dump(),
@@ -115,7 +112,7 @@ def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results
     categories = rows.categories(panel, plan)
     counts = _counts(panel)
     pairs = _pairs(panel, counts, categories)
-    logits = _Logits(panel, plan, manifests, counts, categories)
+    logits = Logits(panel, plan, manifests, counts, categories)
     ensembles, combined = logits.pair_ensembles()
     searches = logits.searches()
     correct = panel.correct
@@ -123,13 +120,13 @@ def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results
     models = models_table(rows.model_rows(panel, plan, manifests, logits.calibrations, correct))
     absent = rows.absent(panel, plan, failed)
     said = [
+        *(f"shard {file} is left out (allow_missing_shards)" for file in plan.dataset.left_out),
+        *(f"anchor '{name}' is not complete: no search starts from it" for name in logits.missing_anchors),
         *notes.model_notes(models),
         *notes.pair_notes(pairs),
         *(notes.pair_ensemble_notes(ensembles) if ensembles.width else ()),
         *(notes.category_notes(by_category) if by_category.width else ()),
         *(notes.ensemble_notes(searches, 1 + len(logits.anchors)) if searches.width else ()),
-        *(f"shard {file} is left out (allow_missing_shards)" for file in plan.dataset.left_out),
-        *(f"anchor '{name}' is not complete: no search starts from it" for name in logits.missing_anchors),
     ]
     return Results(
         study=plan.study.name,
@@ -153,92 +150,14 @@ def _counts(panel: Panel) -> PairCounts:
     prediction, labels = ray.put(panel.prediction), ray.put(panel.labels)
     starts = range(0, max(1, len(panel.labels)), tasks.IMAGES)
     blocks = [tasks.count_pairs.remote(prediction, labels, start) for start in starts]
-    return functools.reduce(operator.add, ray.get(blocks))
+    counts: PairCounts = functools.reduce(operator.add, fetch(blocks))
+    return counts
 
 
-def _pairs(panel: Panel, counts: PairCounts, categories: np.ndarray) -> pl.DataFrame:
+def _pairs(panel: Panel, counts: PairCounts, categories: Categories) -> pl.DataFrame:
     """The table of pairs, a task for each range of its rows."""
     total = len(panel.models) * (len(panel.models) - 1) // 2
     held = ray.put((panel.models, counts, categories))
     parts = [tasks.pair_rows.remote(held, start) for start in range(0, max(1, total), tasks.PAIRS)]
-    return pl.concat(ray.get(parts))
-
-
-class _Logits:
-    """The reductions that need logits: those of complete checkpoints, by shard in Ray's object store."""
-
-    def __init__(
-        self, panel: Panel, plan: Plan, manifests: dict[str, Manifest], counts: PairCounts, categories: np.ndarray
-    ) -> None:
-        self._panel, self._plan = panel, plan
-        self.models = [model for model in panel.models if model in manifests]
-        rows_ = [panel.row(model) for model in self.models]
-        self._counts = PairCounts(
-            counts.n, counts.both_right[np.ix_(rows_, rows_)], counts.disagreement[np.ix_(rows_, rows_)]
-        )
-        self._categories = categories[np.ix_(rows_, rows_)]
-        self.anchors = [name for name in plan.study.ensembles.anchors if name in self.models]
-        self.missing_anchors = [name for name in plan.study.ensembles.anchors if name not in self.models]
-        self._folds, self._selection = splits.folds(panel.keys), splits.selection(panel.keys)
-        self.calibrations = self._calibrate(manifests)
-        self._blocks = self._load(manifests)
-
-    def _calibrate(self, manifests: dict[str, Manifest]) -> dict[str, object]:
-        where, data = location(self._plan.study), self._plan.dataset.name
-        held = ray.put((self._panel.labels, self._folds))
-        fitted = [tasks.calibrate_model.remote(where, data, manifests[model].records, held) for model in self.models]
-        return dict(zip(self.models, ray.get(fitted), strict=True))
-
-    def _load(self, manifests: dict[str, Manifest]) -> list[ray.ObjectRef]:
-        """A block for each shard, in order."""
-        where, data = location(self._plan.study), self._plan.dataset.name
-        calibrations = ray.put([self.calibrations[model] for model in self.models])
-        blocks, start = [], 0
-        for place, shard in enumerate(self._plan.dataset.shards if self.models else ()):
-            images = slice(start, start + len(shard))
-            start += len(shard)
-            blocks.append(
-                tasks.load_block.remote(
-                    where,
-                    data,
-                    [manifests[model].records[place] for model in self.models],
-                    calibrations,
-                    (self._panel.labels[images], self._folds[images], self._selection[images]),
-                )
-            )
-        return blocks
-
-    def pair_ensembles(self) -> tuple[pl.DataFrame, tuple]:
-        """The table over all combiners, and the arguments that the table of categories takes of one of them."""
-        if not self._blocks:
-            return pl.DataFrame(), ()
-        held = ray.put((self._counts.right, self._categories))
-        tables, combined = [], ()
-        counted = {
-            combiner: [tasks.count_ensembles.remote(block, held, combiner) for block in self._blocks]
-            for combiner in COMBINERS
-        }
-        for combiner, parts in counted.items():
-            total = functools.reduce(operator.add, ray.get(parts))
-            table = pair_ensembles_table(self.models, self._counts, total, combiner)
-            tables.append(table)
-            if combiner == CATEGORY_COMBINER:
-                combined = (table, total)
-        return pl.concat(tables).sort("model_a", "model_b", "combiner"), combined
-
-    def searches(self) -> pl.DataFrame:
-        """Greedy searches, from the best single model and from each anchor."""
-        if not self._blocks:
-            return pl.DataFrame()
-        found = [self._search("greedy", None)]
-        found += [self._search(f"greedy from {anchor}", self.models.index(anchor)) for anchor in self.anchors]
-        selected = int(self._selection.sum())
-        return greedy.ensembles_table(self.models, found, selected, len(self._selection) - selected)
-
-    def _search(self, name: str, anchor: int | None) -> greedy.Search:
-        def score(members: greedy.Members) -> np.ndarray:
-            return sum(ray.get([tasks.score_block.remote(block, members) for block in self._blocks]))
-
-        found = greedy.search(name, score, anchor=anchor, max_size=self._plan.study.ensembles.max_size)
-        outcomes = [tasks.evaluate_block.remote(block, found.members, found.reference) for block in self._blocks]
-        return greedy.evaluated(found, sum(ray.get(outcomes)))
+    tables: list[pl.DataFrame] = fetch(parts)
+    return pl.concat(tables)

@@ -12,7 +12,7 @@ from overlap.analysis.calibration import Calibration
 from overlap.analysis.models import ModelRow
 from overlap.errors import DamagedObject
 from overlap.identity import digest_keys
-from overlap.methodology import Training, category
+from overlap.methodology import Training, category_matrix
 from overlap.panel import Panel
 from overlap.store.ledger import Ledger, Manifest
 from overlap.store.objects import READERS
@@ -57,12 +57,8 @@ def hard_predictions(manifests: dict[str, Manifest], plan: Plan, ledger: Ledger)
 def categories(panel: Panel, plan: Plan) -> NDArray[np.object_]:
     """(M, M) category of each pair, None where it is not known; symmetric."""
     known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
-    table = np.full((len(panel.models), len(panel.models)), None, np.object_)
-    told = [(model, *_told(known.get(model))) for model in panel.models]
-    for row, first in enumerate(told):
-        for column in range(row + 1, len(told)):
-            table[row, column] = table[column, row] = category(*first, *told[column])
-    return table
+    told = [_told(known.get(model)) for model in panel.models]
+    return category_matrix(panel.models, [training for training, _ in told], [weights for _, weights in told])
 
 
 def model_rows(

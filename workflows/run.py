@@ -117,7 +117,7 @@ class _Driver:
             results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, force=True)
         if results is not None:
             outcome.results = results
-            outcome.failed.update(results.absent)
+            outcome.failed = {**results.absent, **outcome.failed}  # results may be of an earlier run, with its reasons
             outcome.report, outcome.tracking_error = publish.results(
                 self.study, results, self.objects, fresh=outcome.reduced
             )

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import greedy
@@ -18,6 +17,7 @@ from overlap.analysis.greedy import Block, Members
 from overlap.analysis.pairs import pairs_table
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
+from workflows.remote import remote
 
 IMAGES = 1 << 15
 """Images of one task that counts pairs."""
@@ -25,20 +25,20 @@ PAIRS = 1 << 15
 """Rows of the table of pairs that one task makes."""
 
 
-@ray.remote
+@remote(num_cpus=1)
 def count_pairs(prediction: NDArray[np.int32], labels: NDArray[np.int32], start: int) -> PairCounts:
     """Joint counts of all pairs over one block of images."""
     images = slice(start, start + IMAGES)
     return pair_counts(prediction[:, images], labels[images])
 
 
-@ray.remote
+@remote(num_cpus=1)
 def pair_rows(held: tuple[Sequence[str], PairCounts, NDArray[np.object_]], start: int) -> pl.DataFrame:
     """One range of rows of the table of pairs."""
     return pairs_table(*held, rows=slice(start, start + PAIRS))
 
 
-@ray.remote
+@remote(num_cpus=1)
 def calibrate_model(
     where: Location, data: str, records: Sequence[Record], held: tuple[NDArray[np.int32], NDArray[np.int8]]
 ) -> Calibration:
@@ -47,7 +47,7 @@ def calibrate_model(
     return calibrate([ledger.read(record).logits for record in records], *held)
 
 
-@ray.remote
+@remote(num_cpus=1)
 def load_block(
     where: Location,
     data: str,
@@ -61,7 +61,7 @@ def load_block(
     return Block([np.array(ledger.read(record).logits) for record in records], calibrations, labels, folds, selection)
 
 
-@ray.remote
+@remote(num_cpus=1)
 def count_ensembles(block: Block, held: tuple[NDArray[np.int64], NDArray[np.object_]], combiner: str) -> EnsembleCounts:
     """What the ensembles of all pairs get right on one shard."""
     right, categories = held
@@ -76,13 +76,13 @@ def count_ensembles(block: Block, held: tuple[NDArray[np.int64], NDArray[np.obje
     )
 
 
-@ray.remote
+@remote(num_cpus=1)
 def score_block(block: Block, members: Members) -> NDArray[np.int64]:
     """Selection images of one shard that are right when each checkpoint is added to the members."""
     return greedy.score_block(block, members)
 
 
-@ray.remote
+@remote(num_cpus=1)
 def evaluate_block(block: Block, members: Members, reference: int) -> NDArray[np.int64]:
     """What each prefix of the members does on the test images of one shard."""
     return greedy.evaluate_block(block, members, reference)

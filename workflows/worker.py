@@ -23,6 +23,7 @@ from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
+from workflows.remote import remote
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,17 @@ class Context:
     reference: Any
 
     @classmethod
-    def put(cls, data: str, shards: dict[str, Shard], batch_size: int) -> Context:
+    def put(cls, data: str, shards: dict[str, Shard], batch_size: int | None) -> Context:
         """Store the data set's name, its shards by name, and the images per forward pass."""
         return cls(ray.put((data, shards, batch_size)))
 
 
-@ray.remote(num_cpus=1, max_retries=3)
+@remote(num_cpus=1, max_retries=3)
 def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: str | None) -> list[Any]:
     """Decode a shard; returns what to say, then one uint8 batch for each signature."""
-    _one_thread()
+    from overlap.process import be_single_threaded
+
+    be_single_threaded()
     nothing = [None] * len(signatures)
     try:
         batches = decode(shard, signatures, endpoint_url)
@@ -71,7 +74,7 @@ def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: 
     return [Decoded(len(shard)), *(batches[signature] for signature in signatures)]
 
 
-@ray.remote(max_restarts=0)
+@remote(max_restarts=0)
 class Predictors:
     """One process with one device; runs one lease at a time, in the order in which they were given."""
 
@@ -79,13 +82,14 @@ class Predictors:
         import torch
 
         from overlap.inference import Predictor
+        from overlap.process import be_single_threaded
 
         self._objects = open_objects(where)
         if gpu:
             resident_bytes = torch.cuda.mem_get_info()[1] // 2
             self._device = torch.cuda.get_device_name()
         else:
-            _one_thread()
+            be_single_threaded()
             self._device = platform.processor() or platform.machine()
         self._predictor = Predictor(self._objects, "cuda" if gpu else "cpu", resident_bytes)
         self._writer = ThreadPoolExecutor(1)
@@ -159,9 +163,3 @@ class Predictors:
             "batch_size": batch_size,
             "certified": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

@@ -85,7 +85,7 @@ def category_table(
     axis = {model: index for index, model in enumerate(models)}
     if pair_ensembles is not None:
         gains = pair_ensembles.select("model_a", "model_b", "gain_best")
-        pairs = pairs.join(gains, on=["model_a", "model_b"], how="left", maintain_order="left")
+        pairs = pairs.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
     rows = []
     for name in CATEGORIES:
         of_category = pairs.filter(pl.col("category") == name)

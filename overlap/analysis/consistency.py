@@ -6,6 +6,7 @@ order. Formulas take arrays of any one shape; where one is undefined (0/0) it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,11 @@ class PairCounts:
     def __add__(self, other: PairCounts) -> PairCounts:
         """The counts over the images of both."""
         return PairCounts(self.n + other.n, self.both_right + other.both_right, self.disagreement + other.disagreement)
+
+    def among(self, models: Sequence[int]) -> PairCounts:
+        """The counts of some of the models, in this order."""
+        chosen = np.ix_(models, models)
+        return PairCounts(self.n, self.both_right[chosen], self.disagreement[chosen])
 
     @property
     def right(self) -> Counts:

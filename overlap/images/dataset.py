@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from overlap import files
-from overlap.errors import DataError, ObjectMissing, StudyError
+from overlap.errors import DataError, StudyError
 from overlap.identity import canonical_json, digest
 from overlap.images.shards import Shard, expand, index
-from overlap.store import layout
-from overlap.store.objects import Objects
+from overlap.store import memo
+from overlap.store.objects import READERS, Objects
 from overlap.study import Data
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """Applies a function to many items, somewhere, in order: threads here, Ray tasks in `workflows`."""
 
@@ -68,7 +67,7 @@ def load(
     verify: bool = False,
     mapper: Mapper = in_process,
 ) -> Dataset:
-    """Index a data set, or recall its index where no file has changed since.
+    """Index a data set; a shard whose file has not changed since it was read through is recalled.
 
     Args:
         name: the data set's name in the store.
@@ -80,61 +79,89 @@ def load(
         mapper: where shards are read through when they must be.
 
     Raises:
-        StudyError: no shards, or one key in two shards.
+        StudyError: no shards, one key in two shards, or a shard to be left out that the data does not name.
     """
-    versions: list[files.Version] = []
-    unreadable: list[tuple[str, str]] = []
-    left_out: list[str] = []
-    for uri in expand(data.shards, endpoint_url):
-        file = PurePosixPath(uri).name
-        if file in data.allow_missing_shards:
-            left_out.append(file)
-            continue
-        try:
-            versions.append(files.version(uri, endpoint_url))
-        except DataError as error:
-            unreadable.append((file, str(error)))
-    memo = layout.memo("data", digest(canonical_json([[asdict(version) for version in versions], data.classes, limit])))
-    shards = None if verify else _recall(memo, objects)
-    if shards is None:
-        shards, failed = _index(versions, data.classes, endpoint_url, limit, mapper)
-        unreadable += failed
-        if not failed:
-            objects.put(memo, _encode(shards))
+    wanted, left_out = _less_missing(name, data, expand(data.shards, endpoint_url))
+    with ThreadPoolExecutor(READERS) as readers:
+        looked = list(readers.map(lambda uri: _version(uri, endpoint_url), wanted))
+    versions = [found for found in looked if isinstance(found, files.Version)]
+    unreadable = [(_file(uri), found) for uri, found in zip(wanted, looked, strict=True) if isinstance(found, str)]
+    reader = _Reader(objects, data.classes, endpoint_url, verify, mapper)
+    shards = []
+    for version, said in reader.all(versions) if limit is None else reader.first(versions, limit):
+        if isinstance(said, Shard):
+            shards.append(said)
+        else:
+            unreadable.append((_file(version.uri), said))
     _refuse_doubled_keys(shards)
     if not shards and not unreadable:
         raise StudyError(f"data '{name}' has no shards; check data.{name}.shards")
     return Dataset(name, data.classes, tuple(shards), tuple(unreadable), tuple(left_out))
 
 
-def _index(
-    versions: list[files.Version], classes: int, endpoint_url: str | None, limit: int | None, mapper: Mapper
-) -> tuple[list[Shard], list[tuple[str, str]]]:
-    """Read shards through; with a limit, one after the other until enough images are seen."""
-    shards: list[Shard] = []
-    failed: list[tuple[str, str]] = []
-    if limit is None:
-        found = mapper(_index_one, [(version.uri, classes, endpoint_url, None) for version in versions])
-        for version, shard in zip(versions, found, strict=True):
-            if isinstance(shard, Shard):
-                shards.append(shard)
-            else:
-                failed.append((PurePosixPath(version.uri).name, shard))
-        return shards, failed
-    left = limit
-    for version in versions:
-        if left <= 0:
-            break
-        shard = _index_one((version.uri, classes, endpoint_url, left))
-        if isinstance(shard, Shard):
-            shards.append(shard)
-            left -= len(shard)
-        else:
-            failed.append((PurePosixPath(version.uri).name, shard))
-    return shards, failed
+@dataclass(frozen=True)
+class _Reader:
+    """Reads shards through, or recalls what was read; says of each the shard, or why it cannot be read."""
+
+    objects: Objects
+    classes: int
+    endpoint_url: str | None
+    verify: bool
+    mapper: Mapper
+
+    def all(
+        self, versions: Sequence[files.Version], limit: int | None = None
+    ) -> Iterator[tuple[files.Version, Shard | str]]:
+        """What each shard holds, those that are new read wherever the mapper reads them."""
+        keys = [memo.key("shard", [asdict(version), self.classes, limit]) for version in versions]
+        known = {} if self.verify else memo.recall_many(keys, self.objects)
+        new = [version for version, key in zip(versions, keys, strict=True) if key not in known]
+        read = self.mapper(_index, [(version.uri, self.classes, self.endpoint_url, limit) for version in new])
+        for version, key in zip(versions, keys, strict=True):
+            if key in known:
+                held = known[key]
+                keys_, labels = tuple(held["keys"]), tuple(held["labels"])
+                yield version, Shard(version.uri, held["digest"], keys_, labels, limit)
+                continue
+            said: Shard | str = next(read)
+            if isinstance(said, Shard):
+                memo.remember(key, {"digest": said.digest, "keys": said.keys, "labels": said.labels}, self.objects)
+            yield version, said
+
+    def first(self, versions: Sequence[files.Version], limit: int) -> Iterator[tuple[files.Version, Shard | str]]:
+        """As `all`, one after the other until so many images are seen."""
+        for version in versions:
+            for _, said in self.all([version], limit):
+                yield version, said
+                limit -= len(said) if isinstance(said, Shard) else 0
+            if limit <= 0:
+                return
 
 
-def _index_one(job: tuple[str, int, str | None, int | None]) -> Shard | str:
+def _less_missing(name: str, data: Data, uris: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The shards to read, and the files to leave out; one that a listed folder has lost is left out too."""
+    names = [_file(uri) for uri in uris]
+    unknown = [file for file in data.allow_missing_shards if file not in names]
+    if unknown and all(pattern.endswith(".tar") for pattern in data.shards):
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "give the file's name alone"
+        raise StudyError(f"data.{name}.allow_missing_shards: '{unknown[0]}' is none of the shards; {hint}")
+    wanted = [uri for uri in uris if _file(uri) not in data.allow_missing_shards]
+    return wanted, list(data.allow_missing_shards)
+
+
+def _file(uri: str) -> str:
+    return PurePosixPath(uri).name
+
+
+def _version(uri: str, endpoint_url: str | None) -> files.Version | str:
+    try:
+        return files.version(uri, endpoint_url)
+    except DataError as error:
+        return str(error)
+
+
+def _index(job: tuple[str, int, str | None, int | None]) -> Shard | str:
     try:
         return index(*job)
     except DataError as error:
@@ -150,15 +177,3 @@ def _refuse_doubled_keys(shards: list[Shard]) -> None:
                     f"key '{key}' stands in {home[key]} and in {shard.uri}; keys must be unique in a data set"
                 )
             home[key] = shard.uri
-
-
-def _encode(shards: list[Shard]) -> bytes:
-    return canonical_json([asdict(shard) for shard in shards])
-
-
-def _recall(memo: str, objects: Objects) -> list[Shard] | None:
-    try:
-        rows = json.loads(objects.get(memo))
-    except ObjectMissing:
-        return None
-    return [Shard(**{**row, "keys": tuple(row["keys"]), "labels": tuple(row["labels"])}) for row in rows]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from overlap.errors import DataError
+from overlap.errors import DataError, gist
 from overlap.images.shards import Shard, add_to_digest, read_samples
 from overlap.zoo.preprocessing import Signature, from_signature
 
@@ -46,13 +46,15 @@ def decode(
         try:
             with Image.open(io.BytesIO(sample.image)) as opened:
                 image = opened.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            for signature, transform in transforms.items():
+                batches[signature][row] = transform(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more for damaged bytes
             raise DataError(
-                f"shard {shard.uri}: image '{sample.key}' is corrupt ({error}); mend the shard, "
+                f"shard {shard.uri}: image '{sample.key}' is corrupt ({gist(error)}); mend the shard, "
                 f"or name {shard.file} under allow_missing_shards"
             ) from None
-        for signature, transform in transforms.items():
-            batches[signature][row] = transform(image)
     if rows != len(shard) or running.hexdigest() != shard.digest:
         raise DataError(f"shard {shard.uri}: changed while the study ran (its digest differs); run again to plan anew")
     return batches

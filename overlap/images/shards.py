@@ -1,24 +1,31 @@
 """WebDataset shards: their names, their samples, and the digest that identifies one.
 
-A sample is `KEY.jpg` (or `.jpeg`, `.png`) with `KEY.cls`, the class number from 0. A shard is read whole and counted: a
-truncated archive, a sample without label or image, or a doubled key is an error, never a shorter shard.
+A sample is `KEY.jpg` (or `.jpeg`, `.png`) with `KEY.cls`, the class number from 0, side by side in the archive; a key
+ends at the first dot of a file's name, as WebDataset has it. A shard is read whole: an archive that is truncated or
+damaged anywhere, a sample without label or image, or a doubled key is an error, never a shorter shard.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from overlap import files
-from overlap.errors import DataError, StudyError
+from overlap.errors import DataError, StudyError, gist
 from overlap.identity import SHORT
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png")
-END_OF_ARCHIVE = bytes(1024)
+END_OF_ARCHIVE = 1024
+"""Zero bytes at least that end an archive."""
+NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
+"""Key and extension of a file in a shard; others (hidden ones) belong to no sample."""
+META = re.compile(r"__[^/]*__(?:/|$)")
+"""Files about the shard itself."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +67,26 @@ def expand(patterns: Sequence[str], endpoint_url: str | None = None) -> list[str
     """Addresses of all shards: braces expanded, folders and prefixes listed.
 
     Raises:
-        StudyError: a folder holds no `.tar` file.
+        StudyError: a folder holds no `.tar` file, or a brace is not closed.
     """
     from braceexpand import braceexpand
 
     uris: list[str] = []
     for pattern in patterns:
-        for uri in braceexpand(pattern):
+        try:
+            expanded = list(braceexpand(pattern))
+        except ValueError:
+            raise StudyError(f"shards '{pattern}': a brace is not closed; write NAME-{{000..009}}.tar") from None
+        for uri in expanded:
             if uri.endswith(".tar"):
                 uris.append(uri)
                 continue
             found = files.tars_in(uri, endpoint_url)
             if not found:
-                raise StudyError(f"shards '{uri}': no .tar files there; write some with `overlap shards`")
+                raise StudyError(
+                    f"shards '{uri}': no .tar files there; name a folder of them (on a web server, each of them), "
+                    "or write some with `overlap shards`"
+                )
             uris += found
     return uris
 
@@ -88,25 +102,10 @@ def read_samples(uri: str, endpoint_url: str | None = None, limit: int | None = 
     Raises:
         DataError: the shard cannot be read whole; the text names it and the sample.
     """
-    from webdataset.tariterators import group_by_keys, tar_file_iterator
-
-    data = files.read(uri, endpoint_url)
-    if not data.endswith(END_OF_ARCHIVE):
-        raise DataError(
-            f"shard {uri}: truncated after {len(data)} bytes (no end-of-archive mark); copy or pack it again"
-        )
-    members = ({**member, "__url__": uri} for member in tar_file_iterator(io.BytesIO(data)))
-    samples = group_by_keys(members)
-    count = 0
-    while limit is None or count < limit:
-        try:
-            fields = next(samples)
-        except StopIteration:
+    for count, (key, fields) in enumerate(_samples(uri, files.read(uri, endpoint_url))):
+        if count == limit:
             return
-        except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-            raise DataError(f"shard {uri}: unreadable after {count} samples ({error.args[0]}); pack it again") from None
-        yield _sample(uri, fields)
-        count += 1
+        yield _sample(uri, key, fields)
 
 
 def index(uri: str, classes: int, endpoint_url: str | None = None, limit: int | None = None) -> Shard:
@@ -137,8 +136,47 @@ def add_to_digest(running: hashlib._Hash, sample: Sample) -> None:
     running.update(sample.key.encode() + b"\0" + hashlib.sha256(sample.image).digest())
 
 
-def _sample(uri: str, fields: dict[str, bytes]) -> Sample:
-    key = str(fields["__key__"])
+def _samples(uri: str, data: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Keys with their files by extension in lower case, in order."""
+    key, fields = "", dict[str, bytes]()
+    for name, body in _members(uri, data):
+        match = NAME.fullmatch(name)
+        if match is None or META.match(name):
+            continue
+        if match[1] != key:
+            if fields:
+                yield key, fields
+            key, fields = match[1], {}
+            if not key.isprintable():
+                raise DataError(f"shard {uri}: key {key!r} is no printable text; rename the sample")
+        extension = match[2].lower()
+        if extension in fields:
+            raise DataError(f"shard {uri}: key '{key}' stands there twice (two .{extension}); keys must be unique")
+        fields[extension] = body
+    if fields:
+        yield key, fields
+
+
+def _members(uri: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of the files of an archive; `tarfile` itself takes a damaged header for the archive's end."""
+    count = 0
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                count += 1
+                if member.isreg() and (file := archive.extractfile(member)) is not None:
+                    yield member.name, file.read()
+            end = archive.offset
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        reason = f"{gist(error)}; {len(data)} bytes"
+        raise DataError(f"shard {uri}: unreadable after {count} files ({reason}); copy or pack it again") from None
+    if len(data) - end < END_OF_ARCHIVE:
+        raise DataError(f"shard {uri}: truncated after {count} files, {len(data)} bytes; copy or pack it again")
+    if data.count(0, end) != len(data) - end:
+        raise DataError(f"shard {uri}: damaged at byte {end}, after {count} files; copy or pack it again")
+
+
+def _sample(uri: str, key: str, fields: dict[str, bytes]) -> Sample:
     image = next((fields[extension] for extension in IMAGE_EXTENSIONS if extension in fields), None)
     if image is None:
         raise DataError(f"shard {uri}: sample '{key}' has no image (jpg, jpeg or png); pack it again")

@@ -14,7 +14,6 @@ from overlap.store.objects import Objects
 from overlap.store.records import Record
 from overlap.store.tables import Hard, Predictions, decode
 
-
 UNIT_READERS = 4
 """Units read side by side; bounds the memory."""
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEY = "overlap.key"
 CONTENT = "overlap.content"
 PAGE = 1000
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's pages open on traces and prompts."""
 EXTERNAL = "mlflow.model.isExternal"
 """The tag by which `mlflow.create_external_model` marks a model whose weights lie elsewhere."""
 
@@ -47,7 +49,7 @@ class Catalogue:
         found = self._client.get_experiment_by_name(study)
         if found is None:
             try:
-                return str(self._client.create_experiment(study, artifact_location=artifacts_beside(self._uri)))
+                return str(self._client.create_experiment(study, artifacts_beside(self._uri), EXPERIMENT_TAGS))
             except MlflowException:
                 found = self._client.get_experiment_by_name(study)  # another driver was quicker
                 if found is None:

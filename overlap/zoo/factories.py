@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from overlap.errors import CheckpointError
+from overlap.errors import CheckpointError, gist
 from overlap.identity import digest_file
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def source_digest(factory: str, search_path: str | None) -> str:
     _make_importable(search_path)
     try:
         spec = importlib.util.find_spec(module)
-    except Exception as error:  # a parent package is imported on the way and may raise anything
-        raise CheckpointError(f"factory '{factory}': importing '{module}' failed: {error}") from None
+    except (Exception, SystemExit) as error:  # a parent package is imported on the way and may raise anything
+        raise CheckpointError(f"factory '{factory}': importing '{module}' failed: {gist(error)}") from None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise CheckpointError(
             f"factory '{factory}': no module '{module}'; put it beside the study file or install its package"
@@ -49,8 +49,8 @@ def build(factory: str, arguments: Mapping[str, Any], search_path: str | None) -
     try:
         imported: Any = importlib.import_module(module)
         made = reduce(getattr, attributes.split("."), imported)(**arguments)
-    except Exception as error:
-        raise CheckpointError(f"factory '{factory}' raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise CheckpointError(f"factory '{factory}' raised {gist(error)}") from error
     if not isinstance(made, nn.Module):
         raise CheckpointError(f"factory '{factory}' returned {type(made).__name__}; it must return a torch.nn.Module")
     return made

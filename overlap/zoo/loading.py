@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from overlap.errors import CheckpointError
+from overlap.errors import CheckpointError, gist
 from overlap.zoo import factories
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.sources import source
+from overlap.zoo.state_dicts import read_state_dict, without_prefixes
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Under which of its keys a training checkpoint keeps the state dict, best first."""
+COUNTER = ".num_batches_tracked"
+"""Counts training steps, changes nothing in evaluation, and is absent from files of the first torch versions."""
 
 
 def load(candidate: Candidate, weights: Path) -> nn.Module:
@@ -30,12 +29,12 @@ def load(candidate: Candidate, weights: Path) -> nn.Module:
     import torch
 
     try:
-        module = _build(candidate)
-        state = _state_dict(weights, candidate)
+        module = _build(candidate).to(torch.float32)  # before loading: half a module would round what is loaded
+        state = read_state_dict(weights, candidate.weights, allow_pickle=candidate.allow_pickle)
         _load_strictly(module, state, candidate)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint '{candidate.id}': {error}") from error.__cause__
-    return module.eval().to(torch.float32).requires_grad_(False)
+    return module.eval().requires_grad_(False)
 
 
 def _build(candidate: Candidate) -> nn.Module:
@@ -48,52 +47,14 @@ def _build(candidate: Candidate) -> nn.Module:
         raise
     except Exception as error:  # libraries raise anything for arguments they cannot take
         raise CheckpointError(
-            f"{architecture.source} cannot build '{architecture.name}' with {architecture.arguments}: "
-            f"{type(error).__name__}: {error}"
+            f"{architecture.source} cannot build '{architecture.name}' with {architecture.arguments}: {gist(error)}"
         ) from error
-
-
-def _state_dict(path: Path, candidate: Candidate) -> dict[str, torch.Tensor]:
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    with path.open("rb") as file:
-        magic = file.read(2)
-    try:
-        if magic == b"PK" or magic[:1] == b"\x80":  # a zip of tensors, or the pickle of older torch versions
-            loaded = torch.load(path, map_location="cpu", weights_only=not candidate.allow_pickle)
-        else:
-            loaded = load_file(path)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"weights {candidate.weights} hold more than tensors and were refused ({str(error).splitlines()[0]}); "
-            "set allow_pickle = true for this checkpoint only if you trust who made the file"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"weights {candidate.weights} cannot be read ({str(error).splitlines()[0]}); "
-            "the file is truncated or no safetensors / torch file"
-        ) from None
-    return _unwrapped(loaded, candidate)
-
-
-def _unwrapped(loaded: Any, candidate: Candidate) -> dict[str, torch.Tensor]:
-    import torch
-
-    if isinstance(loaded, torch.nn.Module):
-        loaded = loaded.state_dict()
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise CheckpointError(f"weights {candidate.weights} hold no state dict")
-    return {str(name).removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], candidate: Candidate) -> None:
     expected = module.state_dict()
+    state = without_prefixes(state, expected)
+    state = {name: tensor for name, tensor in expected.items() if name.endswith(COUNTER)} | state
     missing = sorted(set(expected) - set(state))
     foreign = sorted(set(state) - set(expected))
     misshapen = [

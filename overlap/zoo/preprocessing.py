@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from overlap.errors import CheckpointError
 from overlap.study import Preprocess
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class Preprocessing:
                 crop_pct=self.crop_pct,
                 crop_mode=self.crop_mode,
                 interpolation=self.interpolation,
-                mean=tuple(
-                    value / 255 for value in fill
-                ),  # read for the padding only: the prefetcher form does not normalise
+                mean=tuple(value / 255 for value in fill),  # of the padding: this form does not normalise
                 use_prefetcher=True,
             )
             geometry = transforms.Compose(whole.transforms[:-1])  # without the conversion to a channels-first tensor
@@ -105,15 +104,32 @@ def from_timm(config: Mapping[str, Any]) -> Preprocessing:
 
 
 def override(base: Preprocessing, wish: Preprocess) -> Preprocessing:
-    """Apply what a study file says of a checkpoint's preprocessing on top of its source's own."""
+    """Apply what a study file says of a checkpoint's preprocessing on top of its source's own.
+
+    Raises:
+        CheckpointError: the two together say nothing that could be done.
+    """
     given = {name: value for name, value in wish.model_dump().items() if value is not None}
-    if "crop_pct" in given and "resize" not in given:
+    if "resize" in given:
+        given["crop_mode"] = "center"
+    elif "crop_pct" in given:
         given["resize"] = None
+    elif base.resize is not None and given.get("crop_mode", "center") != "center":
+        raise CheckpointError(f"preprocess.crop_mode = '{given['crop_mode']}' needs preprocess.crop_pct beside it")
     if "fill" in given:
         given["fill"] = (given["fill"],) * 3
     changed = replace(base, **given)
-    if changed.crop_mode == "border" and changed.fill is None:
-        changed = replace(changed, fill=_mean_colour(changed.mean))
+    if changed.resize is not None and changed.resize < max(changed.input_size):
+        raise CheckpointError(
+            f"the shorter side is resized to {changed.resize}, less than the crop of "
+            f"{changed.input_size[0]}x{changed.input_size[1]}; give preprocess.resize or preprocess.crop_pct"
+        )
+    if changed.crop_mode != "border":
+        if "fill" in given:
+            raise CheckpointError("preprocess.fill is the padding of crop_mode = 'border'; leave it out")
+        return replace(changed, fill=None)
+    if "fill" not in given and (base.fill is None or "mean" in given):
+        return replace(changed, fill=_mean_colour(changed.mean))  # timm pads with the mean
     return changed
 
 

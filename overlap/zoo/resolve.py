@@ -23,7 +23,7 @@ def resolve(study: Study, classes: int) -> tuple[list[Candidate], list[Rejected]
     listed = {entry.id for entry in study.checkpoint}
     entries = [*study.checkpoint]
     for query in study.zoo:
-        for name in select_timm(query.select):
+        for name in select_timm(query.select, classes):
             if name not in listed:
                 listed.add(name)
                 entries.append(CheckpointEntry(id=name, source=f"{query.source}:{name}"))
@@ -55,6 +55,12 @@ def _candidate(entry: CheckpointEntry, study: Study, classes: int) -> Candidate:
         if not name:
             raise CheckpointError(f"source '{entry.source}' is not SOURCE:NAME, for instance timm:resnet50.a1_in1k")
         base = source(library).preprocessing(name)
+        own = source(library).classes(name)
+        if entry.weights is None and own != classes:
+            raise CheckpointError(
+                f"the weights of {entry.source} tell {own} classes apart, the data has {classes}; "
+                "give weights of your own, or leave it out"
+            )
         architecture = Architecture(source=library, name=name, arguments=dict(entry.arguments))
     return Candidate(
         id=entry.id,

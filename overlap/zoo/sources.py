@@ -28,6 +28,8 @@ class Source:
     """Name, number of classes and arguments to a module with random weights."""
     pretrained: Callable[[str], nn.Module]
     """Name to a module with the source's own weights, from its hub."""
+    classes: Callable[[str], int]
+    """Name to the number of classes of those weights."""
     version: Callable[[], str]
 
 
@@ -68,6 +70,13 @@ def _timm_pretrained(name: str) -> nn.Module:
     return module
 
 
+def _timm_classes(name: str) -> int:
+    import timm
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return int(config.num_classes) if config is not None else 0
+
+
 def _timm_version() -> str:
     import timm
 
@@ -94,11 +103,18 @@ def _torchvision_preprocessing(name: str) -> Preprocessing:
     )
 
 
+TORCHVISION_PUBLISHED: dict[str, dict[str, Any]] = {
+    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+"""What torchvision changes in a module, beside its tensors, when it loads published weights; `arguments` go before."""
+
+
 def _torchvision_build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
     from torchvision.models import get_model
 
-    # Auxiliary heads only train; Inception and GoogLeNet return tuples while they have them.
-    module: nn.Module = get_model(name, weights=None, num_classes=classes, **arguments)
+    as_published: Mapping[str, Any] = TORCHVISION_PUBLISHED.get(name, {})
+    module: nn.Module = get_model(name, weights=None, num_classes=classes, **{**as_published, **arguments})
     return module
 
 
@@ -109,6 +125,12 @@ def _torchvision_pretrained(name: str) -> nn.Module:
     return module
 
 
+def _torchvision_classes(name: str) -> int:
+    from torchvision.models import get_model_weights
+
+    return len(get_model_weights(name).DEFAULT.meta["categories"])
+
+
 def _torchvision_version() -> str:
     import torchvision
 
@@ -116,18 +138,22 @@ def _torchvision_version() -> str:
 
 
 SOURCES: dict[str, Source] = {
-    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, _timm_version),
+    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, _timm_classes, _timm_version),
     "torchvision": Source(
-        _torchvision_preprocessing, _torchvision_build, _torchvision_pretrained, _torchvision_version
+        _torchvision_preprocessing,
+        _torchvision_build,
+        _torchvision_pretrained,
+        _torchvision_classes,
+        _torchvision_version,
     ),
 }
 
 
-def select_timm(patterns: tuple[str, ...]) -> list[str]:
-    """Pretrained timm tags that match any of the patterns (`*` and `?`), sorted.
+def select_timm(patterns: tuple[str, ...], classes: int) -> list[str]:
+    """Pretrained timm tags that match any of the patterns (`*` and `?`) and tell so many classes apart, sorted.
 
     Raises:
-        StudyError: a pattern matches nothing; the text gives the nearest names.
+        StudyError: a pattern matches none; the text gives the nearest names.
     """
     import timm
 
@@ -137,7 +163,12 @@ def select_timm(patterns: tuple[str, ...]) -> list[str]:
         matches = fnmatch.filter(tags, pattern)
         if not matches:
             raise StudyError(f"zoo: select '{pattern}' matches no pretrained timm model{_nearest(pattern, tags)}")
-        chosen.update(matches)
+        fitting = [name for name in matches if _timm_classes(name) == classes]
+        if not fitting:
+            raise StudyError(
+                f"zoo: none of the {len(matches)} timm models that select '{pattern}' matches has {classes} classes"
+            )
+        chosen.update(fitting)
     return sorted(chosen)
 
 

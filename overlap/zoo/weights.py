@@ -6,16 +6,17 @@ have that digest, however many processes ask at once. A memo saves hashing again
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from overlap import files
-from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing
-from overlap.identity import canonical_json, digest, digest_file
-from overlap.store import layout
+from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing, StoreError, gist
+from overlap.identity import digest_file
+from overlap.store import layout, memo
 from overlap.store.folder import Folder
 from overlap.store.objects import Objects
 from overlap.zoo.sources import SOURCES, source
@@ -40,11 +41,11 @@ def recall(reference: str, objects: Objects, endpoint_url: str | None = None) ->
         endpoint_url: server of `s3://` addresses.
 
     Raises:
-        CheckpointError: there is no such file.
+        CheckpointError: there is no such file, or where it should be cannot be reached.
+        StoreError: the store cannot be reached.
     """
-    try:
-        known = json.loads(objects.get(_memo(_version(reference, endpoint_url))))
-    except ObjectMissing:
+    known = memo.recall(_memo(_version(reference, endpoint_url)), objects)
+    if known is None:
         return None
     staged = Staged(known["digest"], known["bytes"])
     held = objects.head(layout.weights(staged.digest))
@@ -65,15 +66,12 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None) -> 
         if library in SOURCES:
             _download_pretrained(library, name, path)
         else:
-            try:
+            with _confined():
                 files.copy_to(reference, path, endpoint_url)
-            except DataError as error:
-                raise CheckpointError(f"weights {error}") from None
         staged = Staged(digest_file(path), path.stat().st_size)
-        held = objects.head(layout.weights(staged.digest))
-        if held is None or held.size != staged.bytes:
-            objects.put_file(layout.weights(staged.digest), path)
-    objects.put(_memo(version), canonical_json(asdict(version) | asdict(staged)))
+        # Written even where an object of this name and size is held: that one may be damaged.
+        objects.put_file(layout.weights(staged.digest), path)
+    memo.remember(_memo(version), asdict(version) | asdict(staged), objects)
     return staged
 
 
@@ -90,8 +88,7 @@ def fetch(weights_digest: str, objects: Objects) -> Path:
         return path
     from filelock import FileLock
 
-    cache = Path(os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / "overlap-cache")
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = _cache()
     path = cache / weights_digest
     with FileLock(cache / f"{weights_digest}.lock"):
         if path.exists():
@@ -103,27 +100,47 @@ def fetch(weights_digest: str, objects: Objects) -> Path:
             partial = path.with_suffix(".partial")
             try:
                 objects.get_file(key, partial)
+                _verify(partial, weights_digest, key)
+                partial.replace(path)
             except ObjectMissing:
                 raise DamagedObject(
                     f"weights {key} are gone from the store; run with --verify to stage them again"
                 ) from None
-            _verify(partial, weights_digest, key)
-            partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
     return path
+
+
+def _cache() -> Path:
+    """The node's folder for weights, one for each user: a shared one would belong to whoever came first."""
+    default = Path(tempfile.gettempdir()) / f"overlap-cache-{os.getuid()}"
+    cache = Path(os.environ.get(CACHE_VARIABLE) or default)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cache {cache}: {error.strerror}; set {CACHE_VARIABLE} to a folder with room") from None
+    return cache
+
+
+@contextmanager
+def _confined() -> Iterator[None]:
+    """What goes wrong where the weights come from, be it a bucket, is the checkpoint's fault and not the store's."""
+    try:
+        yield
+    except (DataError, StoreError) as error:
+        raise CheckpointError(f"weights {error}") from None
 
 
 def _version(reference: str, endpoint_url: str | None) -> files.Version:
     library = reference.partition(":")[0]
     if library in SOURCES:
         return files.Version(reference, 0, source(library).version())
-    try:
+    with _confined():
         return files.version(reference, endpoint_url)
-    except DataError as error:
-        raise CheckpointError(f"weights {error}") from None
 
 
 def _memo(version: files.Version) -> str:
-    return layout.memo("weights", digest(canonical_json(asdict(version))))
+    return memo.key("weights", asdict(version))
 
 
 def _verify(path: Path, weights_digest: str, key: str) -> None:
@@ -139,7 +156,7 @@ def _download_pretrained(library: str, name: str, path: Path) -> None:
         module = source(library).pretrained(name)
     except Exception as error:  # hub clients raise whatever their transport raises
         raise CheckpointError(
-            f"weights {library}:{name}: the hub gave nothing ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"weights {library}:{name}: the hub gave nothing ({gist(error)}); "
             "give `weights` a file, or run where the hub can be reached"
         ) from None
     tensors = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}

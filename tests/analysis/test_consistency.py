@@ -51,6 +51,17 @@ def test_blocks_of_images_add_up(pieces: int) -> None:
     assert (consistency.disagreement_counts(prediction[:2], prediction[3:]) == whole.disagreement[:2, 3:]).all()
 
 
+def test_counts_among_some_models_and_of_memory_that_is_read_only() -> None:
+    zoo, labels = logits(5, 100, 4)
+    prediction = predictions(zoo)
+    prediction.flags.writeable = labels.flags.writeable = False  # as Ray's object store hands them out
+    some = pair_counts(prediction, labels).among([1, 4])
+    alone = pair_counts(prediction[[1, 4]], labels)
+    assert some.n == alone.n
+    assert (some.both_right == alone.both_right).all()
+    assert (some.disagreement == alone.disagreement).all()
+
+
 def test_counts_beyond_one_float32_chunk_are_exact() -> None:
     prediction = np.zeros((2, 3 * consistency.IMAGES_PER_PRODUCT + 5), np.int32)
     prediction[1, ::3] = 1

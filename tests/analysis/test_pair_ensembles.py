@@ -136,6 +136,14 @@ def test_gains_of_categories_are_sums_over_pairs_and_images() -> None:
         assert found.gain_square[number] == (per_image**2).sum()
 
 
+def test_memory_that_is_read_only_is_enough() -> None:
+    """As Ray's object store hands it out."""
+    study = Study(3, 100, 4)
+    for array in (*study.logits, study.labels, study.folds):
+        array.flags.writeable = False
+    assert study.ensembles(slice(None), "mean_probability").n == 100
+
+
 def test_ties_go_to_the_lowest_class() -> None:
     """Two models, each sure of another class: the sums tie, and the lower class wins."""
     z = [np.array([[4, 0, 0], [0, 4, 0]], np.float16), np.array([[0, 4, 0], [4, 0, 0]], np.float16)]

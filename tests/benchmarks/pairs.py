@@ -91,9 +91,7 @@ def main() -> None:
     disagreement = seconds(lambda: disagreement_counts(prediction, prediction))
     table = seconds(lambda: whole_table(names, counts, 2))
     print(f"disagreement                {disagreement:8.3f} s   one thread")
-    print(
-        f"rest of pairs.parquet       {table:8.3f} s   two threads; together {disagreement + table:.1f} s (target 10)"
-    )
+    print(f"rest of pairs.parquet       {table:8.3f} s   two threads; both: {disagreement + table:.1f} s (target 10)")
     print(f"peak memory so far          {peak():8.2f} GiB")
 
     random = np.random.default_rng(1)
@@ -107,9 +105,8 @@ def main() -> None:
     ensemble_counts([z[:2] for z in zoo], warm, labels[:2], folds[:2])  # compile
     for combiner in COMBINERS:
         spent = seconds(lambda: ensemble_counts(zoo, warm, labels[some], folds[some], combiner=combiner))  # noqa: B023
-        print(
-            f"ensembles, {combiner:20} {spent / SAMPLE * IMAGES:5.0f} s   of one core for all images and pairs (from {SAMPLE})"
-        )
+        whole = spent / SAMPLE * IMAGES
+        print(f"{combiner:24} {whole:11.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
     block = Block(zoo, warm, labels[some], folds[some], np.ones(SAMPLE, np.bool_))
     spent = seconds(lambda: score_block(block, (0,))) / SAMPLE * 0.4 * IMAGES
     print(f"one greedy step             {spent:8.1f} s   of one core: selection split (from {SAMPLE} images)")

@@ -30,19 +30,27 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=[(1200, False), (390, True)], ids=["desk, light", "telephone, dark"])
-def driver(request: pytest.FixtureRequest, page: Path, tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module", params=[(1200, False), (390, True)], ids=["desk, light", "telephone, dark"])
+def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     width, dark = request.param
-    with browsing(tmp_path / "profile", width=width, dark=dark) as driver:
-        driver.get(page.as_uri())
-        until = time.monotonic() + 20
-        while not driver.execute_script("return document.documentElement.dataset.ready"):
-            assert time.monotonic() < until, driver.get_log("browser")
-            time.sleep(0.05)
+    with browsing(tmp_path_factory.mktemp("profile"), width=width, dark=dark) as driver:
         yield driver
-        assert [entry["message"] for entry in driver.get_log("browser")] == []
-        own = ("data:", "blob:", "chrome:")  # the browser's first empty tab has addresses of its own
-        assert [url for url in requests(driver) if not url.startswith(own)] == [page.as_uri()]
+
+
+@pytest.fixture
+def driver(browser: Any, page: Path) -> Iterator[Any]:
+    """The freshly opened page; what the console and the network say in the meantime is part of every test."""
+    browser.get("about:blank")
+    requests(browser)
+    browser.get(page.as_uri())
+    until = time.monotonic() + 20
+    while not browser.execute_script("return document.documentElement.dataset.ready"):
+        assert time.monotonic() < until, browser.get_log("browser")
+        time.sleep(0.05)
+    yield browser
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    own = ("data:", "blob:", "chrome:")  # the browser's first empty tab has addresses of its own
+    assert [url for url in requests(browser) if not url.startswith(own)] == [page.as_uri()]
 
 
 def column(driver: Any, table: str, name: str) -> list[str]:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from overlap.errors import TrackingError
-from overlap.report import Results, draw_figures, render_page
-from overlap.tracking import Tracker, entries, how_to_open
+from overlap.report import draw_figures, render_page
+from overlap.tracking import entries
 from overlap.tracking.catalogue import CONTENT, KEY
-from overlap.tracking.server import ENVIRONMENT, connect, shown
-from tests.view.frames import simulated
-from tests.view.mlflow_server import free_port, mlflow_server
-
-MODELS = 6
+from overlap.tracking.server import ENVIRONMENT
+from tests.view.holdings import MODELS, histories, holdings, of_kind, sync, zoo
+from tests.view.mlflow_server import mlflow_server
 
 
 @pytest.fixture(scope="module")
@@ -33,46 +26,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('a folder')}/new/mlflow.db"
+
+
 @pytest.fixture(params=["sqlite", "server"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "server":
-        return str(request.getfixturevalue("server"))
-    return f"sqlite:///{tmp_path}/a folder/mlflow.db"
+def uri(request: pytest.FixtureRequest) -> str:
+    """A store that all tests of this module share, as studies do: each test is a study of its own."""
+    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 def study(request: pytest.FixtureRequest) -> str:
     return f"study {request.node.name}"
-
-
-def sync(uri: str, results: Results, call: str = "first"):
-    tracker = Tracker(uri, results.study, invocation=call, about={"command": "overlap run", "overlap": "0.1.0"})
-    return tracker.sync(results, lambda: draw_figures(results), lambda: render_page(results))
-
-
-def zoo(study: str, models: int = MODELS, **changes) -> Results:
-    return dataclasses.replace(simulated(models, images=200), study=study, **changes)
-
-
-def holdings(uri: str, study: str):
-    client = connect(uri)
-    experiment = client.get_experiment_by_name(study)
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    runs = [client.get_run(run.info.run_id) for run in found]  # a search leaves the links to models out
-    models = client.search_logged_models([experiment.experiment_id], max_results=100)
-    datasets = {(one.dataset.name, one.dataset.digest) for run in runs for one in run.inputs.dataset_inputs}
-    return client, runs, list(models), datasets
-
-
-def of_kind(runs, kind: str):
-    return [run for run in runs if run.data.tags["overlap.kind"] == kind]
-
-
-def histories(client, run) -> dict[str, list[tuple[int, float]]]:
-    return {
-        name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
-        for name in run.data.metrics
-    }
 
 
 def test_everything_is_there_once_and_a_second_sync_writes_nothing(uri: str, study: str) -> None:
@@ -223,113 +190,6 @@ mlflow.create_external_model(name="theirs", experiment_id=experiment.experiment_
     assert ours.status == theirs.status
     for model in (ours, theirs):
         assert [one.path for one in client.list_logged_model_artifacts(model.model_id)] == ["MLmodel"]
-
-
-def test_nothing_is_written_beside_the_store_or_to_the_process(tmp_path: Path, study: str) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    code = f"""
-import sys
-from tests.view.frames import simulated
-from overlap.tracking import Tracker
-results = simulated(3, images=50)
-Tracker("sqlite:///{tmp_path}/store/mlflow.db", "s", invocation="i").sync(results, lambda: [])
-import mlflow
-assert "store" not in mlflow.get_tracking_uri(), mlflow.get_tracking_uri()
-"""
-    root = Path(__file__).parents[2]
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        check=False,
-        cwd=tmp_path / "elsewhere",
-        capture_output=True,
-        text=True,
-        env={name: text for name, text in os.environ.items() if name not in ENVIRONMENT} | {"PYTHONPATH": str(root)},
-    )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert sorted(one.name for one in (tmp_path / "store").iterdir()) == ["mlartifacts", "mlflow.db"]
-
-
-def test_a_server_that_is_down_is_named_within_seconds(study: str) -> None:
-    begun = time.monotonic()
-    with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:\d+ does not answer .*overlap sync`$"):
-        sync(f"http://someone:secret@127.0.0.1:{free_port()}", zoo(study, 3))
-    assert time.monotonic() - begun < 3
-
-
-def test_a_server_that_never_answers_is_named_within_seconds(study: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        begun = time.monotonic()
-        with pytest.raises(TrackingError, match="does not answer"):
-            sync(f"http://127.0.0.1:{mute.getsockname()[1]}", zoo(study, 3))
-        assert time.monotonic() - begun < 8
-
-
-def test_a_server_that_dies_half_way_is_filled_in_later(tmp_path: Path, study: str) -> None:
-    results, port = zoo(study, 40), free_port()
-    with mlflow_server(tmp_path, port) as address:
-        tracker = Tracker(address, study, invocation="first")
-        started = threading.Event()
-
-        # The reduction comes last, so the other runs exist by now; the server ends before this one's artifacts arrive.
-        def draw_after_the_end():
-            started.set()
-            down.wait(60)
-            return draw_figures(results)
-
-        down = threading.Event()
-        failure: list[BaseException] = []
-
-        def call() -> None:
-            try:
-                tracker.sync(results, draw_after_the_end, lambda: "page")
-            except BaseException as error:
-                failure.append(error)
-
-        worker = threading.Thread(target=call)
-        worker.start()
-        assert started.wait(120)
-    begun = time.monotonic()
-    down.set()
-    worker.join(60)
-    assert time.monotonic() - begun < 30
-    assert [type(error) for error in failure] == [TrackingError]
-    assert "\n" not in str(failure[0])
-
-    with mlflow_server(tmp_path, port) as address:
-        done = sync(address, results, call="later")
-        assert done.created + done.updated >= 1
-        _, runs, models, _ = holdings(address, study)
-        assert len(of_kind(runs, "checkpoint")) == len(models) == 40
-        assert len(of_kind(runs, "reduction")) == 1
-        assert sync(address, results, call="again").unchanged == 41
-
-
-def test_a_deleted_experiment_is_named_with_its_mend(tmp_path: Path, study: str) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    sync(uri, zoo(study, 3))
-    client = connect(uri)
-    client.delete_experiment(client.get_experiment_by_name(study).experiment_id)
-    with pytest.raises(TrackingError, match=r"is deleted; `mlflow experiments restore"):
-        sync(uri, zoo(study, 3))
-
-
-def test_a_uri_of_no_use_is_refused_in_one_line(tmp_path: Path, study: str) -> None:
-    with pytest.raises(TrackingError) as caught:
-        sync(f"file://{tmp_path}/mlruns", zoo(study, 3))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "words"),
-    [
-        ("http://user:word@mlflow:5000", ["http://mlflow:5000"]),
-        ("sqlite:////data/a b/mlflow.db", ["mlflow", "ui", "--backend-store-uri", "sqlite:////data/a b/mlflow.db"]),
-    ],
-)
-def test_how_to_open(uri: str, words: list[str]) -> None:
-    assert shlex.split(how_to_open(uri)) == words
-    assert "word" not in shown(uri)
 
 
 def test_wilson_matches_the_roots_of_its_definition() -> None:

@@ -131,6 +131,7 @@
     function cell(column, row) {
       const text = shown(column, row);
       const made = element("td", { class: text === "–" ? "empty" + (isText(column) ? "" : " number") : isText(column) ? false : "number" });
+      if (column.name === "category") made.classList.add("kind");
       if (column.name === "category" && COLOURS.has(text))
         made.append(element("span", { class: "dot", style: `background:var(--${text.replaceAll("_", "-")})` }));
       made.append(text);

@@ -1,0 +1,84 @@
+"""What a value in the study file may be: names, locations, and numbers that are numbers.
+
+Guarantees: a relative path becomes absolute against the file's folder (the `folder` of pydantic's context); an address
+that carries credentials is refused; neither "64" nor true passes for a number.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
+
+from overlap.mistakes import refuse_credentials
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+
+
+def is_uri(text: str) -> bool:
+    """Whether a location carries a scheme (`s3://`, `https://`, `sqlite://`) and so is no path."""
+    return "://" in text
+
+
+def _named(name: str) -> str:
+    if not NAME.fullmatch(name) or len(name) > 200:
+        raise ValueError("use letters, digits and . _ + @ - only, at most 200 (it becomes part of keys in the store)")
+    return name
+
+
+def _data_named(name: str) -> str:
+    if "@" in name or len(name) > 100 or re.search(r"\.first\d+$", name):
+        raise ValueError(
+            "a data set's name has at most 100 characters, no @ (which parts it from a truth), "
+            "and does not end like .first10 (which is what --limit 10 adds)"
+        )
+    return _named(name)
+
+
+def _absolute(path: str, info: ValidationInfo) -> str:
+    folder: Path = (info.context or {})["folder"]
+    try:
+        return str((folder / Path(path).expanduser()).resolve())
+    except (RuntimeError, OSError) as error:  # ~nobody, a loop of links
+        raise ValueError(f"path '{path}' leads nowhere ({error})") from None
+
+
+def _resolved(location: str, info: ValidationInfo) -> str:
+    if not location:
+        raise ValueError("is empty; give a path or an address")
+    return refuse_credentials(location) if is_uri(location) else _absolute(location, info)
+
+
+def _tracking_uri(uri: str, info: ValidationInfo) -> str:
+    scheme, slashes, rest = uri.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        return f"sqlite:///{_absolute(rest[1:], info)}"
+    if not slashes and uri not in ("none", "databricks"):
+        raise ValueError(f"'{uri}' is no MLflow address; use http(s)://HOST, sqlite:///FILE, or none")
+    return refuse_credentials(uri)
+
+
+def _height_and_width(value: Any) -> Any:
+    """One number means a square; timm writes channels, height, width."""
+    if isinstance(value, int):
+        return (value, value)
+    return value[1:] if isinstance(value, list) and len(value) == 3 and value[0] == 3 else value
+
+
+Name = Annotated[str, AfterValidator(_named)]
+DataName = Annotated[str, AfterValidator(_data_named)]
+Resolved = Annotated[str, AfterValidator(_resolved)]
+TrackingUri = Annotated[str, AfterValidator(_tracking_uri)]
+Address = Annotated[str, AfterValidator(refuse_credentials)]
+Several = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+"""Before a list of texts: one text is a list of one."""
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Size = Annotated[Integer, Field(gt=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Deviation = Annotated[Number, Field(gt=0, le=1)]
+ImageSize = Annotated[tuple[Size, Size], BeforeValidator(_height_and_width)]
+"""Height and width in pixels."""

@@ -1,0 +1,106 @@
+"""A Ray cluster of a test's own: its own ports, token and temporary folder, its processes found and ended by mark."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tests.servers import free_ports
+from tests.small_study import MARK, end_marked, marked, surroundings
+
+QUICK_HEALTH = {
+    "RAY_health_check_initial_delay_ms": "500",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_timeout_ms": "1000",
+}
+"""A lost node is noticed after 1.3 s, not 15."""
+TOKEN = secrets.token_hex(32)
+"""Of all clusters of this test session: a process reads its own once."""
+
+
+class RayCluster:
+    """A head node, and nodes added to it. `ray stop` is never used: it would end every Ray on the machine."""
+
+    def __init__(self, scratch: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.mark = secrets.token_hex(8)
+        self.scratch = scratch
+        self.environment = {
+            **surroundings(self.mark, scratch),
+            **QUICK_HEALTH,
+            "RAY_AUTH_TOKEN": TOKEN,
+            "OMP_NUM_THREADS": "1",
+            **(environment or {}),
+        }
+        self._port, self._client_port, *self._agents = free_ports(6)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def start(self, cpus: int = 2) -> RayCluster:
+        head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
+        self._start(self.mark, [*head, "--include-dashboard=false", f"--num-cpus={cpus}"])
+        return self
+
+    def connect(self) -> None:
+        """Connect this process; the environment must hold `environment`."""
+        import ray
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")  # Ray has read the environment when it was imported, maybe long ago
+        AuthenticationTokenLoader.instance().reset_cache()
+        ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
+
+    def add_node(self, cpus: int = 1) -> str:
+        """Start another node on this machine; returns the mark of its processes."""
+        mark = secrets.token_hex(8)
+        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}"])
+        return mark
+
+    def kill_node(self, mark: str) -> None:
+        """SIGKILL a node's processes, as a power cut would."""
+        end_marked(mark)
+
+    def close(self) -> None:
+        """SIGTERM to the head's processes, SIGKILL to what is left."""
+        for pid in marked(self.mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + 3
+        while marked(self.mark) and time.monotonic() < until:
+            time.sleep(0.1)
+        end_marked(self.mark)
+
+    def _start(self, mark: str, arguments: list[str]) -> None:
+        ray = Path(sysconfig.get_path("scripts")) / "ray"
+        ports = [
+            "--min-worker-port=0",  # any free ones: the defaults are where other servers of the tests live
+            "--max-worker-port=0",
+            f"--dashboard-agent-listen-port={self._agents.pop()}",
+            f"--object-store-memory={256 << 20}",
+            "--disable-usage-stats",
+        ]
+        log = self.scratch / f"{mark}.ray"
+        with log.open("wb") as file:
+            done = subprocess.run(
+                [str(ray), "start", *arguments, *ports],
+                env=os.environ | self.environment | {MARK: mark},
+                cwd=self.scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                timeout=90,
+                check=False,
+            )
+        if done.returncode != 0:
+            end_marked(mark)
+            raise RuntimeError(f"ray start failed: {log.read_text(errors='replace')[-2000:]}")
