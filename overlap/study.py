@@ -211,9 +211,11 @@ def load_study(path: Path) -> Study:
         raise StudyError(f"{path}: unknown key 'path'; remove it: a study is where its file is")
     folder = path.resolve().parent
     store, tracking = document.setdefault("store", {}), document.setdefault("tracking", {})
-    if isinstance(store, dict) and isinstance(tracking, dict):
+    if isinstance(store, dict):
         store.setdefault("uri", "store")
-        tracking.setdefault("uri", f"sqlite:///{'' if is_uri(str(store['uri'])) else str(store['uri']) + '/'}mlflow.db")
+        if isinstance(tracking, dict):
+            beside = "" if is_uri(str(store["uri"])) else f"{store['uri']}/"
+            tracking.setdefault("uri", f"sqlite:///{beside}mlflow.db")
     try:
         return Study.model_validate({**document, "path": path.resolve()}, context={"folder": folder})
     except ValidationError as error:

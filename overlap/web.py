@@ -109,9 +109,8 @@ def _ask(method: str, uri: str) -> requests.Response:
     from urllib3.util import Retry
 
     session = requests.Session()
-    retry = Retry(
-        total=4, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), respect_retry_after_header=True
-    )
+    busy = (429, 500, 502, 503, 504)
+    retry = Retry(total=4, connect=2, backoff_factor=0.3, status_forcelist=busy, respect_retry_after_header=True)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     headers = {"Accept-Encoding": "identity"}

@@ -39,7 +39,7 @@ class RayCluster:
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         }
-        self._port, self._client_port, *self._agents = free_ports(6)
+        self._port, self._client_port, self._dashboard, *self._agents = free_ports(7)
 
     @property
     def address(self) -> str:
@@ -47,7 +47,8 @@ class RayCluster:
 
     def start(self, cpus: int = 2) -> RayCluster:
         head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
-        self._start(self.mark, [*head, "--include-dashboard=false", f"--num-cpus={cpus}"])
+        quiet = ["--include-dashboard=false", f"--dashboard-port={self._dashboard}"]
+        self._start(self.mark, [*head, *quiet, f"--num-cpus={cpus}"])
         return self
 
     def connect(self) -> None:

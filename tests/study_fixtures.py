@@ -66,7 +66,7 @@ def cluster(scratch: Path) -> Iterator[RayCluster]:
             cluster.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run(cluster: RayCluster) -> Run:
     """Run a study through the command line, in this process, on the tests' cluster."""
 

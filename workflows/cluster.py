@@ -72,6 +72,8 @@ class Cluster:
         Raises:
             StudyError: there is no cluster at the address.
         """
+        # Ray prints its notes on dead workers to stdout, where only results go; what became of them is said here.
+        ray._private.worker._worker_logs_enabled = False
         if ray.is_initialized():
             return
         for name, value in STARTED_HERE.items() if self.address is None else ():

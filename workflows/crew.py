@@ -18,7 +18,7 @@ from workflows.plan import location
 from workflows.worker import Predictors
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """One predictor and what it was given to do."""
 
@@ -69,6 +69,7 @@ class Crew:
     def replace(self, worker: Worker) -> None:
         """Let another predictor take the place of one that died."""
         self.workers.remove(worker)
+        ray.kill(worker.actor)  # it may only have been out of reach, and would keep its GPU
         if worker.node.id in self.nodes:
             self.workers.append(self._start(worker.node))
 

@@ -21,7 +21,7 @@ from overlap.store.ledger import Record
 from overlap.zoo.checkpoint import Checkpoint
 from workflows.cluster import on
 from workflows.crew import Crew, Worker
-from workflows.leases import ATTEMPTS, Decode, Job, Schedule
+from workflows.leases import ATTEMPTS, Decode, Job, Lease, Schedule
 from workflows.plan import Plan
 from workflows.worker import Context, Decoded, Outcome, decode_shard
 
@@ -91,6 +91,7 @@ class FanOut:
         self._lost_decodes: Counter[str] = Counter()
         self._result = FanOutResult()
         self._store_error: str | None = None
+        self._met = 0.0
 
     def run(self) -> FanOutResult:
         """Compute every missing unit that can be computed.
@@ -100,11 +101,10 @@ class FanOut:
             StoreError: the store failed a unit again and again; what is certified stays.
         """
         self._context = Context.put(self._plan.dataset.name, self._shards, self._plan.study.predict.batch_size)
-        looked = 0.0
+        self._meet()
         while self._schedule.unfinished:
-            if time.monotonic() - looked > REFRESH:
+            if time.monotonic() - self._met > REFRESH:
                 self._meet()
-                looked = time.monotonic()
             self._top_up()
             pending = [*self._decodes, *(reference for worker in self._crew.workers for reference in worker.leases)]
             if not pending:
@@ -119,11 +119,13 @@ class FanOut:
     def _meet(self) -> None:
         for gone in self._crew.meet():
             self._members.discard(gone)
+            self._batches = {place: batch for place, batch in self._batches.items() if place[0] != gone}
             self._lose(self._schedule.remove_node(gone), "its node was lost again and again")
         for node in self._crew.nodes.values():
             if node.id not in self._members:
                 self._members.add(node.id)
                 self._schedule.add_node(node.id, node.batch_budget, self._crew.slots(node))
+        self._met = time.monotonic()
 
     def _top_up(self) -> None:
         endpoint = self._plan.study.store.endpoint_url
@@ -155,7 +157,9 @@ class FanOut:
         try:
             outcomes: list[Outcome] = ray.get(reference)
         except RayActorError:
-            self._replace(worker)
+            self._meet()
+            if worker in self._crew.workers:  # else its node is gone, and its units wait again
+                self._replace(worker)
             return
         except RayTaskError:  # a predictor says what went wrong; what it raises is a bug
             raise
@@ -165,7 +169,10 @@ class FanOut:
                 self._schedule.interrupted(worker.node.id, lease), "its decoded images were lost again and again"
             )
             return
-        lease = worker.leases.pop(reference)
+        self._settle(worker, worker.leases.pop(reference), outcomes)
+
+    def _settle(self, worker: Worker, lease: Lease, outcomes: list[Outcome]) -> None:
+        """A lease came back."""
         for outcome in outcomes:
             if outcome.store_error is not None:
                 self._store_error = outcome.store_error
@@ -183,7 +190,8 @@ class FanOut:
             raise
         except RayError as error:  # its process or node died; Ray has tried again already
             self._schedule.not_decoded(node, decode)
-            self._lost_decodes[decode.shard] += 1
+            self._meet()
+            self._lost_decodes[decode.shard] += node in self._members  # a node that went says nothing of the shard
             if self._lost_decodes[decode.shard] >= ATTEMPTS:
                 self._spoil(decode, f"decoding it ended its process again and again ({type(error).__name__})")
             return
@@ -206,9 +214,16 @@ class FanOut:
     def _replace(self, worker: Worker) -> None:
         """A predictor died: whatever it had not certified waits again, and another takes its place."""
         self._crew.replace(worker)
-        for lease in worker.leases.values():
-            units = self._schedule.interrupted(worker.node.id, lease)
-            self._lose(units, "its worker died again and again while running it")
+        running = True
+        for reference, lease in worker.leases.items():  # in the order in which it ran them
+            try:
+                outcomes = ray.get(reference)
+            except RayError:
+                units = self._schedule.interrupted(worker.node.id, lease, blamed=running)
+                self._lose(units, "its worker died again and again while running it")
+                running = False  # what follows was never begun
+            else:
+                self._settle(worker, lease, outcomes)
 
     def _lose(self, units: list[tuple[str, str]], reason: str) -> None:
         for fingerprint in {fingerprint for fingerprint, _ in units}:

@@ -1,10 +1,10 @@
 """Which worker runs which checkpoint on which shards, and which shards are decoded where: decisions only, no Ray.
 
-A unit is a checkpoint on a shard. A node decodes shards into its memory, each once for all signatures that fit, and
-never holds more decoded bytes than its budget (one shard and signature always may). A worker is leased a checkpoint
-with some of the decoded shards of its node: the checkpoint it holds already, else the one with most work left. A
-decoded batch is dropped as soon as no unit needs it. Shards go to nodes on demand; a node with nothing else to do
-takes over units of a shard that another node is busy with, so that the end of a study is shared too.
+A unit is a checkpoint on a shard. A node decodes shards into its memory, each once for all signatures (in parts only
+where its budget cannot take the whole), and never holds more decoded bytes than its budget (one batch always may). A
+worker is leased a checkpoint with some of the decoded shards of its node: the checkpoint it holds already, else the one
+with most work left. A decoded batch is dropped as soon as no unit needs it. Shards go to nodes on demand; a node with
+nothing else to do takes over units of a shard that another node is busy with, so that the end of a study is shared too.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Schedule:
         self._left: dict[str, float] = defaultdict(float)
         self._attempts: dict[tuple[str, str], int] = defaultdict(int)
         self._running: dict[tuple[str, str], str] = {}
+        self._given_up: set[str] = set()
         for job in jobs:
             for shard in job.shards:
                 self._wait(job.fingerprint, shard)
@@ -103,7 +104,7 @@ class Schedule:
     def remove_node(self, node: str) -> list[tuple[str, str]]:
         """Forget a node that is gone; its running units wait again. Returns the units that were given up."""
         self._nodes.pop(node, None)
-        return self._return_units([unit for unit, place in self._running.items() if place == node])
+        return self._return_units([unit for unit, place in self._running.items() if place == node], blamed=True)
 
     def next_decode(self, node: str) -> Decode | None:
         """The next shard that a node should decode, or None while its budget is full or nothing waits for it."""
@@ -125,16 +126,18 @@ class Schedule:
                     and (shard, signature) not in held
                     and (takeover or (shard, signature) not in elsewhere)
                 ]
-                chosen: list[Signature] = []
-                for batch in wanted:
-                    if self._bytes(batch) <= room or (idle and not chosen):
-                        chosen.append(batch[1])
-                        room -= self._bytes(batch)
-                if chosen:
-                    state.decoding.update((shard, signature) for signature in chosen)
-                    return Decode(shard, tuple(chosen))
-                if wanted:
+                if not wanted:
+                    continue
+                chosen = wanted if sum(map(self._bytes, wanted)) <= room else []
+                if idle and not chosen:  # it will never fit as a whole: as much as does, and the rest another time
+                    for batch in wanted:
+                        if self._bytes(batch) <= room or not chosen:
+                            chosen.append(batch)
+                            room -= self._bytes(batch)
+                if not chosen:
                     return None  # in order: a smaller shard must not overtake one that waits for room
+                state.decoding.update(chosen)
+                return Decode(shard, tuple(signature for _, signature in chosen))
         return None
 
     def decoded(self, node: str, decode: Decode) -> None:
@@ -185,16 +188,22 @@ class Schedule:
             self._running.pop((lease.fingerprint, shard), None)
         self._unlease(node, lease)
 
-    def interrupted(self, node: str, lease: Lease) -> list[tuple[str, str]]:
-        """A worker died with a lease: its units wait again. Returns the units that were given up."""
+    def interrupted(self, node: str, lease: Lease, *, blamed: bool = True) -> list[tuple[str, str]]:
+        """A worker died with a lease: its units wait again. Returns the units that were given up.
+
+        Args:
+            node: where the worker was.
+            lease: what it had not finished.
+            blamed: whether it was running this lease; what only stood in its queue did not take it down.
+        """
         self._unlease(node, lease)
-        return self._return_units(
-            [(lease.fingerprint, shard) for shard in lease.shards if (lease.fingerprint, shard) in self._running]
-        )
+        units = [(lease.fingerprint, shard) for shard in lease.shards]
+        return self._return_units([unit for unit in units if unit in self._running], blamed=blamed)
 
     def give_up_checkpoint(self, fingerprint: str) -> list[tuple[str, str]]:
-        """Drop a checkpoint's waiting units; returns them."""
+        """Drop a checkpoint's waiting units; returns them. Those that are running are lost if they are interrupted."""
         job = self._jobs[fingerprint]
+        self._given_up.add(fingerprint)
         dropped = [(fingerprint, shard) for shard in job.shards if fingerprint in self._waiting[(shard, job.signature)]]
         for _, shard in dropped:
             self._waiting[(shard, job.signature)].discard(fingerprint)
@@ -224,12 +233,12 @@ class Schedule:
         self._waiting[(shard, job.signature)].add(fingerprint)
         self._left[fingerprint] += self._cost(job, shard)
 
-    def _return_units(self, units: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _return_units(self, units: list[tuple[str, str]], *, blamed: bool) -> list[tuple[str, str]]:
         lost = []
         for fingerprint, shard in units:
             del self._running[(fingerprint, shard)]
-            self._attempts[(fingerprint, shard)] += 1
-            if self._attempts[(fingerprint, shard)] < ATTEMPTS:
+            self._attempts[(fingerprint, shard)] += blamed
+            if fingerprint not in self._given_up and self._attempts[(fingerprint, shard)] < ATTEMPTS:
                 self._wait(fingerprint, shard)
             else:
                 lost.append((fingerprint, shard))

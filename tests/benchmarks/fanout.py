@@ -34,15 +34,16 @@ from workflows.crew import Crew
 from workflows.fanout import FanOut
 from workflows.plan import Plan, location, make_plan, refresh
 
-CHEAP = (
+INPUT = 128
+CHEAP: tuple[tuple[str, dict[str, int]], ...] = (
     ("mobilenetv3_small_050", {}),
     ("mobilenetv3_small_075", {}),
     ("lcnet_050", {}),
     ("lcnet_075", {}),
-    ("tinynet_e", {}),
-    ("test_vit", {"img_size": 224}),
-    ("test_resnet", {}),
+    ("test_vit", {"img_size": INPUT}),
+    ("test_vit2", {"img_size": INPUT}),
     ("test_efficientnet", {}),
+    ("test_resnet", {}),
 )
 """Architectures whose forward pass is cheap beside decoding a photograph."""
 ROUNDS = 5
@@ -112,7 +113,7 @@ def make_study(folder: Path, images: int, shards: int, networks: tuple[tuple[str
         given = ", ".join(f"{key} = {value}" for key, value in arguments.items())
         lines.append(
             f'[[checkpoint]]\nid = "{name}"\nsource = "timm:{name}"\nweights = "{path}"\narguments = {{ {given} }}\n'
-            'preprocess = { input_size = 224, crop_pct = 0.875, interpolation = "bicubic" }'
+            f'preprocess = {{ input_size = {INPUT}, crop_pct = 0.875, interpolation = "bicubic" }}'
         )
     (folder / "study.toml").write_text("\n".join(lines))
     return load_study(folder / "study.toml")
@@ -135,7 +136,7 @@ def measure(folder: Path, images: int, shards: int) -> None:
     ideal = (len(CHEAP) * decode_times + forward_times) / work
     gain = (len(CHEAP) * decode_times + forward_times) / walls
     show(
-        f"{len(CHEAP)} checkpoints x {images} photographs of 500x375 at 224, {len(processes)} cores, medians of {ROUNDS}",
+        f"{len(CHEAP)} checkpoints x {images} photographs, input {INPUT}, {len(processes)} cores, medians of {ROUNDS}",
         [
             Row("one decode pass (d)", decode_times, "s"),
             Row("bare forwards of all checkpoints (F)", forward_times, "s"),

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from overlap.store import Location, Objects, open_objects
-from tests.servers import SeaweedFS, s3_server
+from tests.servers import SeaweedFS
 from tests.store.proxy import Proxy
-
-__all__ = ["s3_server"]
 
 BUCKET = "overlap-tests"
 
