@@ -16,6 +16,8 @@ from overlap.zoo.preprocessing import Preprocessing
 from overlap.zoo.sources import source
 from overlap.zoo.weights import stage
 
+torch.set_num_threads(1)  # as workers have it; two that wait for each other on a busy machine are slower than one
+
 
 def timm_candidate(name: str, weights: Path, *, classes: int = 10, dtype: str = "float32", **changes: Any) -> Candidate:
     preprocessing = source("timm").preprocessing(name)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.ray_cluster import RayCluster
+from tests.servers import SeaweedFS
 from tests.small_study import Ran, SmallStudy
 
 Run = Callable[..., Ran]
@@ -49,8 +50,11 @@ def fresh(complete: SmallStudy) -> SmallStudy:
 
 
 @pytest.fixture(scope="session")
-def cluster(scratch: Path) -> Iterator[RayCluster]:
-    """A Ray cluster with two CPUs, to which this process is connected: `run` then need not start one each time."""
+def cluster(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
+    """A Ray cluster with two CPUs, to which this process is connected: `run` then need not start one each time.
+
+    Its workers have the credentials of the tests' S3 server.
+    """
     import ray
 
     cluster = RayCluster(scratch)
@@ -66,17 +70,18 @@ def cluster(scratch: Path) -> Iterator[RayCluster]:
             cluster.close()
 
 
+def invoke(*arguments: str) -> Ran:
+    """An `overlap` command in this process; where `cluster` is there, it runs on that."""
+    from overlap.cli import main
+
+    started = monotonic()
+    done = CliRunner().invoke(main, list(arguments))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ran(done.exit_code, done.stdout, done.stderr, monotonic() - started)
+
+
 @pytest.fixture(scope="session")
 def run(cluster: RayCluster) -> Run:
     """Run a study through the command line, in this process, on the tests' cluster."""
-
-    def run_here(study: SmallStudy, *arguments: str) -> Ran:
-        from overlap.cli import main
-
-        started = monotonic()
-        done = CliRunner().invoke(main, ["run", str(study.path), "--json", *arguments])
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Ran(done.exit_code, done.stdout, done.stderr, monotonic() - started)
-
-    return run_here
+    return lambda study, *arguments: invoke("run", str(study.path), "--json", *arguments)

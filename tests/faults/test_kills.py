@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray_cluster import RayCluster
+from tests.ray_cluster import TOKEN, RayCluster
 from tests.small_study import DATA, Command, SmallStudy, equal, predictors
 from tests.study_fixtures import Run
 
@@ -26,10 +26,12 @@ def as_if_nothing_had_happened(study: SmallStudy, undisturbed: SmallStudy) -> No
     assert study.recorded_bytes() == undisturbed.recorded_bytes()
     assert equal(study.tables(), undisturbed.tables()) == []
     assert study.objects("complete").keys() == undisturbed.objects("complete").keys()
-    assert {path.name: path.read_bytes() for path in (study.store / "complete").rglob("hard.parquet")} == {
-        path.name: path.read_bytes() for path in (undisturbed.store / "complete").rglob("hard.parquet")
-    }
+    assert _hard(study) == _hard(undisturbed)
     assert len(study.objects(f"records/{DATA}")) == 42, "one record a unit: none ran again once it was certified"
+
+
+def _hard(study: SmallStudy) -> dict[str, bytes]:
+    return {key: body for key, body in study.objects("complete").items() if key.endswith("hard.parquet")}
 
 
 class Killer(threading.Thread):
@@ -96,12 +98,17 @@ def _after_prediction(study: SmallStudy, chance: random.Random) -> Callable[[], 
     return reached
 
 
-def test_the_driver_is_killed_again_and_again(fresh: SmallStudy, undisturbed: SmallStudy, scratch: Path) -> None:
+def test_the_driver_is_killed_again_and_again(
+    fresh: SmallStudy, undisturbed: SmallStudy, scratch: Path, cluster: RayCluster, run: Run
+) -> None:
+    """First one that has started Ray itself, whose processes end with it; then two on a cluster, which stays."""
+    moments = [(_units(1, 12), []), (_units(1, 12), ["--address", cluster.address]), (_after_prediction, [])]
     before: dict[str, bytes] = {}
-    for seed, moment in enumerate([_units(1, 12), _units(1, 12), _after_prediction]):
-        chance = random.Random(seed)
-        reached = moment(fresh, chance)
-        command = Command("run", str(fresh.path), "--json", scratch=scratch)
+    for seed, (moment, arguments) in enumerate(moments):
+        reached = moment(fresh, random.Random(seed))
+        command = Command(
+            *("run", str(fresh.path), "--json", *arguments), scratch=scratch, environment={"RAY_AUTH_TOKEN": TOKEN}
+        )
         try:
             while not reached():
                 assert command.process.poll() is None, "it ended before the moment came"
@@ -109,12 +116,16 @@ def test_the_driver_is_killed_again_and_again(fresh: SmallStudy, undisturbed: Sm
             command.kill()
         finally:
             command.end()
+        until = time.monotonic() + 10
+        while predictors(cluster.mark):  # the cluster ends those of a driver that is gone
+            assert time.monotonic() < until
+            time.sleep(0.05)
         now = fresh.objects(f"records/{DATA}")
         assert before.items() <= now.items(), "a record that was there is there, byte for byte"
         assert len(now) > len(before)
         before = now
 
-    last = fresh.run(scratch=scratch)
+    last = run(fresh)
 
     assert last.code == 0, last
     assert last.complaints == []
