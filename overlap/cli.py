@@ -197,7 +197,8 @@ def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
 
     for outcome in outcomes:
         for model, reason in outcome.failed.items():
-            click.echo(f"failed: {model}: {reason}", err=True)
+            named = reason if f"'{model}'" in reason else f"{model}: {reason}"
+            click.echo(f"failed: {named}", err=True)
         for file, reason in outcome.blocked.items():
             click.echo(f"unreadable: {file}: {reason}", err=True)
         if outcome.blocked:

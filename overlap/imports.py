@@ -120,6 +120,8 @@ def _read(path: Path) -> pl.DataFrame:
         missing = [name for name in COLUMNS if name not in table.columns]
         if missing:
             raise StudyError(f"{path}: no column '{missing[0]}'; columns must be {', '.join(COLUMNS)}")
+        if nested := [name for name in COLUMNS if table[name].dtype.is_nested()]:
+            raise StudyError(f"{path}: column '{nested[0]}' holds {table[nested[0]].dtype}; give one value a row")
         table = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file; check the path") from None

@@ -155,7 +155,7 @@ class Predictor:
             batch = torch.from_numpy(pixels.copy()).to(self._device).permute(0, 3, 1, 2).contiguous().float()
             try:
                 output = module(batch.sub_(mean).div_(std))
-            except torch.OutOfMemoryError:
+            except (torch.OutOfMemoryError, torch.AcceleratorError):
                 raise
             except Exception as error:  # a user's module may raise anything; it must not take its neighbours down
                 raise CheckpointError(f"checkpoint '{checkpoint.id}': forward raised {gist(error)}") from error

@@ -6,7 +6,7 @@ joined by key. A model that does not fit is refused with the count, never cut to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ def assemble(
     imported: Sequence[Imported],
     classes: int = 0,
     names: Sequence[str] = (),
+    reserved: Collection[str] = (),
 ) -> Panel:
     """Bring computed and imported predictions into one panel.
 
@@ -60,13 +61,14 @@ def assemble(
         imported: tables of text by key.
         classes: number of classes of the data set, whose numbers are codes as they are.
         names: class names by number, which map imported text to class numbers.
+        reserved: names of checkpoints, complete or not: no import takes the place of one.
     """
     codes = {str(number): number for number in range(classes)}
     numbers = {name: str(number) for number, name in enumerate(names)}
     rows: dict[str, NDArray[Any]] = dict(computed)
     refused: dict[str, str] = {}
     for one in imported:
-        if one.model in rows:
+        if one.model in rows or one.model in reserved:
             refused[one.model] = "is imported under the name of a checkpoint; rename one of them"
             continue
         if keys is None or labels is None:

@@ -100,7 +100,7 @@ factory = "my_package.nets:Net.build"
 arguments = { width = 64 }
 weights = "nets/my-net.pth"
 allow_pickle = false
-preprocess = { input_size = 240, crop_pct = 0.882, interpolation = "bicubic", mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }
+preprocess = { input_size = 240, crop_pct = 0.882, mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }
 [[zoo]]
 source = "timm"
 select = ["*.a1_in1k", "*.clip_*"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from workflows.remote import remote
 STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment of a Ray that is started here: one thread a task, and GPUs stay visible to what did not ask for one."""
 
+PROBE_SECONDS = 5.0
 BATCH_SHARE = 0.5
 """Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
 RESIDENT_SHARE = 0.25
@@ -84,6 +86,7 @@ class Cluster:
             path = f"{self._search_path}{os.pathsep}${{PYTHONPATH}}"  # Ray fills in the workers' own
             options = {"runtime_env": {"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}}}
         try:
+            _probe(self.address or "")
             ray.init(
                 address=self.address or "local",
                 logging_level=logging.ERROR,
@@ -91,7 +94,7 @@ class Cluster:
                 configure_logging=False,
                 **options,
             )
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             why = str(error).splitlines()[0]
             if self.address is None:
                 raise StudyError(f"Ray does not start on this machine ({why}); see the logs under /tmp/ray") from error
@@ -108,6 +111,13 @@ class Cluster:
         self.start()
         for reference in [_apply.remote(function, item) for item in waiting]:
             yield fetch(reference)
+
+
+def _probe(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), PROBE_SECONDS).close()
 
 
 def fetch(references: Any) -> Any:

@@ -108,6 +108,7 @@ def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results
         inputs.imported,
         plan.dataset.classes,
         rows.class_names(plan),
+        reserved={*(one.id for one in plan.checkpoints), *(one.id for one in plan.rejected)},
     )
     categories = rows.categories(panel, plan)
     counts = _counts(panel)

@@ -7,6 +7,7 @@ that fails, and confine each. A unit that is certified already is never run agai
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ class Predictors:
     def _predict(
         self, checkpoint: Checkpoint, name: str, damaged: Record | None, pixels: Any
     ) -> Outcome | Future[Outcome]:
+        import torch
+
         try:
             if damaged is None and (held := self._ledger.record(checkpoint.fingerprint, name)) is not None:
                 if held.readable:
@@ -127,6 +130,8 @@ class Predictors:
             return Outcome(name, error=str(error))
         except StoreError as error:
             return Outcome(name, store_error=str(error))
+        except torch.AcceleratorError:
+            os._exit(1)  # the device is lost to this process: another takes its place
         except Exception as error:  # whatever a foreign network brings up is confined to its checkpoint
             return Outcome(name, error=f"checkpoint '{checkpoint.id}': {type(error).__name__}: {error}")
         provenance = self._provenance(found.batch_size) | ({"audit": list(found.audit)} if found.audit else {})

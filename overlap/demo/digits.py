@@ -44,7 +44,7 @@ def training(name: str) -> list[Sample]:
 
 def _handwritten() -> tuple[list[Sample], list[Sample], list[Sample]]:
     """Two disjoint training parts, and the rest."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
     samples = [

@@ -22,8 +22,6 @@ from overlap.identity import SHORT
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png")
 END_OF_ARCHIVE = 1024
 """Zero bytes at least that end an archive."""
-NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
-"""Key and extension of a file in a shard; others (hidden ones) belong to no sample."""
 META = re.compile(r"__[^/]*__(?:/|$)")
 """Files about the shard itself."""
 
@@ -137,24 +135,21 @@ def add_to_digest(running: hashlib._Hash, sample: Sample) -> None:
 
 
 def _samples(uri: str, data: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Keys with their files by extension in lower case, in order."""
-    key, fields = "", dict[str, bytes]()
-    for name, body in _members(uri, data):
-        match = NAME.fullmatch(name)
-        if match is None or META.match(name):
-            continue
-        if match[1] != key:
-            if fields:
-                yield key, fields
-            key, fields = match[1], {}
+    """Keys with their files by extension in lower case, in order, grouped as WebDataset does."""
+    from webdataset.tariterators import group_by_keys
+
+    found = (
+        {"fname": name, "data": body, "__url__": uri} for name, body in _members(uri, data) if not META.match(name)
+    )
+    try:
+        for fields in group_by_keys(found):
+            key = fields.pop("__key__")
             if not key.isprintable():
                 raise DataError(f"shard {uri}: key {key!r} is no printable text; rename the sample")
-        extension = match[2].lower()
-        if extension in fields:
-            raise DataError(f"shard {uri}: key '{key}' stands there twice (two .{extension}); keys must be unique")
-        fields[extension] = body
-    if fields:
-        yield key, fields
+            yield key, {extension: body for extension, body in fields.items() if extension != "__url__"}
+    except ValueError as error:  # one extension twice in a sample; the file's name comes first
+        file = str(error.args[0]).partition(":")[0]
+        raise DataError(f"shard {uri}: '{file}' stands there twice; keys must be unique") from None
 
 
 def _members(uri: str, data: bytes) -> Iterator[tuple[str, bytes]]:

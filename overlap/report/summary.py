@@ -36,6 +36,9 @@ def summary(results: Results, *, report: str | None = None, tracking: str | None
                 "Best single model  ", (str(best["model"]), "bold"), f"  {percent(best['accuracy'])} accuracy"
             )
         )
+    for said, pair in (("Most alike pair   ", found.most_alike), ("Most unlike pair  ", found.most_unlike)):
+        if pair and not found.categories:
+            parts.append(Text(f"{said} {pair['model_a']} + {pair['model_b']}  κ {_kappa(pair)}"))
     if found.categories:
         parts += [Text(), _categories(found)]
     if found.best_search:
@@ -75,6 +78,10 @@ def _interval(low: object, high: object, show: object) -> str:
     return f"{show(low)} – {show(high)}" if callable(show) and low is not None and high is not None else "no interval"
 
 
+def _kappa(pair: dict[str, object]) -> str:
+    return f"{number(pair['kappa'])} ({_interval(pair.get('kappa_low'), pair.get('kappa_high'), number)})"
+
+
 def _categories(found: Findings) -> Table:
     table = _table(
         ("Pairs that differ in", False),
@@ -83,6 +90,7 @@ def _categories(found: Findings) -> Table:
         ("95%", False),
         ("κ", True),
         ("95%", False),
+        ("κ matched", True),
         ("gain", True),
     )
     for row in found.categories:
@@ -93,6 +101,7 @@ def _categories(found: Findings) -> Table:
             _interval(row.get("error_inconsistency_low"), row.get("error_inconsistency_high"), percent),
             number(row["kappa"]),
             _interval(row.get("kappa_low"), row.get("kappa_high"), number),
+            number(row.get("kappa_matched")),
             points(row.get("gain_best")),
         )
     return table

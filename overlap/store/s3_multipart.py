@@ -64,11 +64,11 @@ def part_size(size: int) -> int:
     return max(PART, mebibytes << 20)
 
 
-def upload(client: S3Client, at: dict[str, Any], source: Source, mark: str, *, if_absent: bool = False) -> None:
+def upload(client: S3Client, at: dict[str, Any], source: Source, mark: str) -> None:
     """Send a source to the bucket and key of `at`.
 
     Raises:
-        ClientError: what the server says, with code PreconditionFailed where `if_absent` found an object.
+        ClientError: what the server says.
         BotoCoreError: what the connection says.
     """
     identity = client.create_multipart_upload(**at, Metadata={MARK: mark})["UploadId"]
@@ -83,8 +83,7 @@ def upload(client: S3Client, at: dict[str, Any], source: Source, mark: str, *, i
     try:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="s3-part") as pool:
             parts = list(pool.map(send, range(0, source.size, step)))
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
-        client.complete_multipart_upload(**at, UploadId=identity, MultipartUpload={"Parts": parts}, **condition)
+        client.complete_multipart_upload(**at, UploadId=identity, MultipartUpload={"Parts": parts})
     except BaseException as error:
         # The server forgets a completed upload: a repeated completion finds none, and the object is there.
         if error_code(error) == "NoSuchUpload" and mark_of(client, at) == mark:

@@ -79,7 +79,7 @@ def _mended(study: SmallStudy, undisturbed: SmallStudy, ran: Ran, units: int) ->
     assert all(key.endswith(".1.json") for key in new)
 
 
-@pytest.mark.parametrize("name", [*UNITS, *VIEWS])
+@pytest.mark.parametrize("name", ["truncated predictions", "deleted predictions", *VIEWS])
 def test_reductions_find_it(name: str, complete: SmallStudy, undisturbed: SmallStudy, run: Run) -> None:
     fault = (UNITS | VIEWS)[name]
     path = _inflict(complete, fault)
@@ -148,19 +148,6 @@ def test_unreadable_notes_are_written_anew(complete: SmallStudy, undisturbed: Sm
 
     _mended(complete, undisturbed, ran, 0)
     assert ran.outcome["reduced"]
-
-
-def test_damaged_weights_are_staged_again(complete: SmallStudy, undisturbed: SmallStudy, run: Run) -> None:
-    from overlap.identity import digest_file
-
-    weights = complete.store / "weights" / digest_file(complete.folder / "weights" / "wide-2.safetensors")
-    alter(weights)
-    _inflict(complete, ("wide-2", _prediction, truncate))
-
-    first = run(complete, "--verify")
-
-    assert digest_file(weights) == weights.name, first
-    _mended(complete, undisturbed, first, 1)
 
 
 def test_worker_finds_damaged_weights(complete: SmallStudy, undisturbed: SmallStudy, run: Run) -> None:

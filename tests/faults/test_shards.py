@@ -1,4 +1,4 @@
-"""Shards that cannot be used are named with the mend; the rest is predicted, and after the mend only what is missing."""
+"""Bad shards are named with the mend; the rest is predicted, and after the mend only what is missing."""
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ def test_one_key_in_two_shards(complete: SmallStudy, run: Run) -> None:
     assert ran.code == 2, ran
     assert ran.stdout == ""
     assert len(ran.complaints) == 1, ran
-    assert re.fullmatch(r"error: key 'digit-\d+' stands in \S+part-000000.tar and in \S+part-000006.tar; .*", ran.complaints[0])
+    assert re.fullmatch(
+        r"error: key 'digit-\d+' stands in \S+part-000000.tar and in \S+part-000006.tar; .*", ran.complaints[0]
+    )
 
 
 def test_other_labels_cost_no_prediction(complete: SmallStudy, run: Run) -> None:

@@ -124,6 +124,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("allow_pickle", [False, True])
 def test_unreadable_files_are_not_taken_for_dangerous_ones(kind: str, allow_pickle: bool, tmp_path: Path) -> None:
@@ -141,6 +142,7 @@ def test_what_holds_no_state_dict_says_so(value: Any, tmp_path: Path) -> None:
     assert "hold no state dict; save module.state_dict()" in refused(tmp_path / "w.pth")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_plain_pickle_of_python_values_is_no_state_dict(tmp_path: Path) -> None:
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": [1, 2, 3]}))
     assert "cannot be read" in refused(tmp_path / "w.pkl")
