@@ -177,6 +177,13 @@ class Study(Section):
     zoo: tuple[ZooQuery, ...] = ()
     path: Path
 
+    @property
+    def names_local_files(self) -> bool:
+        """Whether shards or weights are on this machine, where no other finds them."""
+        named = [uri for data in self.data.values() for uri in data.shards]
+        named += [entry.weights for entry in self.checkpoint if entry.weights is not None]
+        return not all(is_uri(location) for location in named)
+
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         ids = Counter(entry.id for entry in self.checkpoint)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overlap.errors import DamagedObject
+from overlap.images.dataset import in_process
 from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.ledger import Record
 from overlap.store.objects import Objects, check, open_objects
@@ -51,7 +52,9 @@ def run(
         if not study.data:
             names = imported_data_sets(objects) or [DEFAULT_DATA]
             return [driver.reduce_imports(name) for name in names]
-        plans = [make_plan(study, name, limit=limit, verify=verify, mapper=cluster.map) for name in study.data]
+        # Another machine does not have this one's files: then they are hashed here.
+        mapper = in_process if address is not None and study.names_local_files else cluster.map
+        plans = [make_plan(study, name, limit=limit, verify=verify, mapper=mapper) for name in study.data]
         outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
         predicted = [driver.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         return [driver.reduce(*each) for each in zip(predicted, outcomes, strict=True)]
