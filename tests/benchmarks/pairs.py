@@ -1,13 +1,11 @@
-"""Figures of the pair tables at 300 models × 50,000 images × 1,000 classes: python -m tests.benchmarks.pairs
+"""The pair tables of 300 models × 50,000 images, from hard predictions: python -m tests.benchmarks.pairs
 
-Prints the time of the joint counts beside the bare float32 product of the same matrices (medians of interleaved runs),
-of everything else in pairs.parquet on two threads, of calibration and pair ensembles on samples, and peak memory.
+The four joint counts of all pairs beside the bare float32 product of the same matrices, in interleaved runs; and the
+time of everything else in pairs.parquet on two threads.
 """
 
 from __future__ import annotations
 
-import resource
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,25 +14,18 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from overlap.analysis.calibration import Calibration, calibrate
-from overlap.analysis.combining import COMBINERS, ensemble_counts
 from overlap.analysis.consistency import PairCounts, disagreement_counts, joint_counts, pair_counts
-from overlap.analysis.greedy import Block, score_block
 from overlap.analysis.pairs import pair_indices, pairs_table
+from tests.benchmarks.table import Row, peak_memory, show
 
 MODELS, IMAGES, CLASSES = 300, 50_000, 1000
-SAMPLE = 512  # images on which the work on logits is timed
+ROUNDS = 5
 
 
 def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-def peak() -> float:
-    """Peak resident memory of this process, GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def hard_predictions() -> tuple[np.ndarray, np.ndarray]:
@@ -64,53 +55,37 @@ def whole_table(names: list[str], counts: PairCounts, threads: int) -> pl.DataFr
         return pl.concat(pool.map(lambda rows: pairs_table(names, counts, rows=rows), ranges))
 
 
-def sampled(logits: np.ndarray, labels: np.ndarray, model: int) -> np.ndarray:
-    """Logits of another model that finds the same images hard."""
-    noise = np.random.default_rng(model).normal(0, 2, len(labels)).astype(np.float16)
-    others = np.roll(logits, 7 * model, axis=1)
-    others[np.arange(len(labels)), labels] = logits[np.arange(len(labels)), labels] + noise
-    return others
-
-
 def main() -> None:
     prediction, labels = hard_predictions()
     names = [f"model-{number:03}" for number in range(MODELS)]
     correct = prediction == labels
     ones = correct.astype(np.float32)  # 60 MB
     whole_table(names[:2], pair_counts(prediction[:2, :9], labels[:9]), 1)  # compile
+    counts = pair_counts(prediction, labels)
+    assert (counts.both_right == (ones @ ones.T).astype(np.int64)).all(), "the counts are not exact"
 
-    bare, joint = [], []
-    for _ in range(5):
+    bare, joint, rest = [], [], []
+    for _ in range(ROUNDS):
         bare.append(seconds(lambda: ones @ ones.T))
         joint.append(seconds(lambda: four_counts(correct)))
-    ratio = statistics.median(joint) / statistics.median(bare)
-    print(f"bare float32 product        {statistics.median(bare):8.3f} s")
-    print(f"four joint counts           {statistics.median(joint):8.3f} s   {ratio:.2f} × the product (target 5)")
-
-    counts = pair_counts(prediction, labels)
-    disagreement = seconds(lambda: disagreement_counts(prediction, prediction))
-    table = seconds(lambda: whole_table(names, counts, 2))
-    print(f"disagreement                {disagreement:8.3f} s   one thread")
-    print(f"rest of pairs.parquet       {table:8.3f} s   two threads; both: {disagreement + table:.1f} s (target 10)")
-    print(f"peak memory so far          {peak():8.2f} GiB")
-
-    random = np.random.default_rng(1)
-    folds = random.integers(0, 5, IMAGES).astype(np.int8)
-    logits = (2 * random.standard_normal((IMAGES, CLASSES), np.float32)).astype(np.float16)
-    logits[np.arange(IMAGES), labels] += random.normal(9, 4, IMAGES).astype(np.float16)
-    print(f"calibrate one model         {seconds(lambda: calibrate([logits], labels, folds)):8.2f} s")
-    some = slice(0, SAMPLE)
-    zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
-    warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
-    ensemble_counts([z[:2] for z in zoo], warm, labels[:2], folds[:2])  # compile
-    for combiner in COMBINERS:
-        spent = seconds(lambda: ensemble_counts(zoo, warm, labels[some], folds[some], combiner=combiner))  # noqa: B023
-        whole = spent / SAMPLE * IMAGES
-        print(f"{combiner:24} {whole:11.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
-    block = Block(zoo, warm, labels[some], folds[some], np.ones(SAMPLE, np.bool_))
-    spent = seconds(lambda: score_block(block, (0,))) / SAMPLE * 0.4 * IMAGES
-    print(f"one greedy step             {spent:8.1f} s   of one core: selection split (from {SAMPLE} images)")
-    print(f"peak memory                 {peak():8.2f} GiB")
+        rest.append(
+            seconds(lambda: disagreement_counts(prediction, prediction))
+            + seconds(lambda: whole_table(names, counts, 2))
+        )
+    show(
+        f"{MODELS} models x {IMAGES:,} images, hard predictions, medians of {ROUNDS}",
+        [
+            Row("bare float32 product", bare, "s"),
+            Row("the four joint counts of all pairs", joint, "s"),
+            Row(
+                "joint counts / product, limit 5",
+                [ours / theirs for ours, theirs in zip(joint, bare, strict=True)],
+                "x",
+            ),
+            Row("everything else in pairs.parquet, 2 threads, limit 10", rest, "s"),
+        ],
+    )
+    print(f"peak resident memory: {peak_memory():.2f} GiB (limit 1.5)")
 
 
 if __name__ == "__main__":

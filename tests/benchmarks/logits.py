@@ -1,0 +1,50 @@
+"""Reductions over logits at 300 models × 50,000 images × 1,000 classes: python -m tests.benchmarks.logits
+
+One model is calibrated whole; ensembles of pairs and a greedy step are timed on a sample of images, and said so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from overlap.analysis.calibration import Calibration, calibrate
+from overlap.analysis.combining import COMBINERS, ensemble_counts
+from overlap.analysis.greedy import Block, score_block
+from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
+from tests.benchmarks.table import peak_memory
+
+CLASSES = 1000
+SAMPLE = 512  # images on which the work on all models is timed
+
+
+def sampled(logits: np.ndarray, labels: np.ndarray, model: int) -> np.ndarray:
+    """Logits of another model that finds the same images hard."""
+    noise = np.random.default_rng(model).normal(0, 2, len(labels)).astype(np.float16)
+    others = np.roll(logits, 7 * model, axis=1)
+    others[np.arange(len(labels)), labels] = logits[np.arange(len(labels)), labels] + noise
+    return others
+
+
+def main() -> None:
+    _, labels = hard_predictions()
+    random = np.random.default_rng(1)
+    folds = random.integers(0, 5, IMAGES).astype(np.int8)
+    logits = (2 * random.standard_normal((IMAGES, CLASSES), np.float32)).astype(np.float16)
+    logits[np.arange(IMAGES), labels] += random.normal(9, 4, IMAGES).astype(np.float16)
+    print(f"calibrate one model         {seconds(lambda: calibrate([logits], labels, folds)):8.2f} s")
+    some = slice(0, SAMPLE)
+    zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
+    warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
+    ensemble_counts([z[:2] for z in zoo], warm, labels[:2], folds[:2])  # compile
+    for combiner in COMBINERS:
+        spent = seconds(lambda: ensemble_counts(zoo, warm, labels[some], folds[some], combiner=combiner))  # noqa: B023
+        whole = spent / SAMPLE * IMAGES
+        print(f"{combiner:24} {whole:11.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
+    block = Block(zoo, warm, labels[some], folds[some], np.ones(SAMPLE, np.bool_))
+    spent = seconds(lambda: score_block(block, (0,))) / SAMPLE * 0.4 * IMAGES
+    print(f"one greedy step             {spent:8.1f} s   of one core: selection split (from {SAMPLE} images)")
+    print(f"peak memory                 {peak_memory():8.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
