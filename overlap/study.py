@@ -194,6 +194,8 @@ class ZooQuery(Section):
     source: Literal["timm"]
     select: tuple[str, ...] = Field(min_length=1)
     """Names with wildcards."""
+    class_space: str | None = None
+    """Take the models whose heads have the classes of this known list, and map them to the data's."""
     exclude: Annotated[tuple[str, ...], Several] = ()
     """Names with wildcards that are left out of what `select` matches."""
     min_parameters: Number | None = Field(default=None, gt=0)
@@ -212,8 +214,6 @@ class ZooQuery(Section):
             if low is not None and high is not None and low > high:
                 raise ValueError(f"min_{what} {low} is above max_{what} {high}; nothing could be selected")
         return self
-    class_space: str | None = None
-    """Take the models whose heads have the classes of this known list, and map them to the data's."""
 
 
 class Study(Section):

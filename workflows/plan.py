@@ -18,7 +18,7 @@ from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import READERS, Location, Objects, open_objects
 from overlap.study import Study
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
-from overlap.zoo.resolve import resolve
+from overlap.zoo.resolve import data_space, resolve
 from overlap.zoo.weights import Staged, recall, stage
 
 
@@ -65,7 +65,7 @@ def make_plan(
     """
     objects = open_objects(location(study))
     data = study.data[name]
-    candidates, rejected = resolve(study, data.classes)
+    candidates, rejected = resolve(study, data.classes, data_space(name, data))
     checkpoints, unusable = _identify(candidates, location(study), verify, mapper)
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:

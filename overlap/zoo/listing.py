@@ -8,7 +8,7 @@ from overlap.errors import StudyError
 from overlap.methodology import Training
 from overlap.study import Study
 from overlap.zoo.checkpoint import Candidate
-from overlap.zoo.resolve import resolve
+from overlap.zoo.resolve import data_space, resolve
 
 
 def listing(study: Study) -> pl.DataFrame:
@@ -19,7 +19,8 @@ def listing(study: Study) -> pl.DataFrame:
     """
     if not study.data:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
-    candidates, rejected = resolve(study, next(iter(study.data.values())).classes)
+    name, data = next(iter(study.data.items()))
+    candidates, rejected = resolve(study, data.classes, data_space(name, data))
     rows = [_row(candidate) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]
     return pl.DataFrame(rows, schema=SCHEMA).sort("model")
@@ -38,6 +39,7 @@ SCHEMA = {
     "interpolation": pl.String,
     "dtype": pl.String,
     "published_top1": pl.Float64,
+    "class_space": pl.String,
     **{f"training_{name}": pl.String for name in Training.model_fields},
     "problem": pl.String,
 }
@@ -58,5 +60,6 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "interpolation": preprocessing.interpolation,
         "dtype": candidate.numeric.dtype,
         "published_top1": candidate.published_top1,
+        "class_space": None if candidate.class_map is None else candidate.class_map.space,
         **{f"training_{name}": value for name, value in candidate.training.model_dump().items()},
     }
