@@ -7,8 +7,11 @@ import polars as pl
 from overlap.errors import StudyError
 from overlap.methodology import Training
 from overlap.study import Study
+from overlap.zoo import timm_names
 from overlap.zoo.checkpoint import Candidate
+from overlap.zoo.derived import derived
 from overlap.zoo.resolve import data_space, resolve
+from overlap.zoo.timm_parameters import parameters
 
 
 def listing(study: Study) -> pl.DataFrame:
@@ -30,7 +33,10 @@ SCHEMA = {
     "model": pl.String,
     "source": pl.String,
     "architecture": pl.String,
+    "family": pl.String,
+    "parameters": pl.Int64,
     "weights": pl.String,
+    "license": pl.String,
     "height": pl.Int64,
     "width": pl.Int64,
     "crop_pct": pl.Float64,
@@ -41,6 +47,7 @@ SCHEMA = {
     "published_top1": pl.Float64,
     "class_space": pl.String,
     **{f"training_{name}": pl.String for name in Training.model_fields},
+    "training_resolution": pl.Int64,
     "problem": pl.String,
 }
 
@@ -62,4 +69,18 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "published_top1": candidate.published_top1,
         "class_space": None if candidate.class_map is None else candidate.class_map.space,
         **{f"training_{name}": value for name, value in candidate.training.model_dump().items()},
+        **_told(candidate),
     }
+
+
+def _told(candidate: Candidate) -> dict[str, object]:
+    """What timm's name says beside the training columns; of weights that are the user's, only of their architecture."""
+    name = candidate.architecture.name
+    source = f"{candidate.architecture.source}:{name}"
+    told = derived(source, candidate.weights)
+    if told is None:
+        return {}
+    of_architecture: dict[str, object] = {"family": told.family, "parameters": parameters(name.partition(".")[0])}
+    if candidate.weights != source:
+        return of_architecture
+    return of_architecture | {"license": timm_names.licence(name), "training_resolution": timm_names.resolution(name)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from overlap.errors import CheckpointError, StudyError
 from overlap.study import CheckpointEntry, Data, Study
 from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
+from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
 from overlap.zoo.preprocessing import Preprocessing, override
-from overlap.zoo.sources import select_timm, source
+from overlap.zoo.queries import select
+from overlap.zoo.sources import source
 
 COMMON = "imagenet-1k"
 """What the source's own weights with 1,000 classes tell apart, on data whose class numbers are said to be synsets."""
@@ -45,16 +49,18 @@ def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tupl
     entries = [*study.checkpoint]
     for query in study.zoo:
         asked = known_space(query.class_space or COMMON) if query.class_space or space else None
-        for name in select_timm(query.select, classes if asked is None else len(asked)):
+        for name in select(query, classes if asked is None else len(asked)):
             if name not in listed:
                 listed.add(name)
                 source_name = f"{query.source}:{name}"
                 entries.append(CheckpointEntry(id=name, source=source_name, class_space=query.class_space))
     candidates: list[Candidate] = []
     rejected: list[Rejected] = []
+    called = study_names(entries)
     for entry in entries:
         try:
-            candidates.append(_candidate(entry, study, classes, space))
+            candidate = _candidate(entry, study, classes, space)
+            candidates.append(replace(candidate, training=training(entry, called)))
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
     return candidates, rejected
@@ -118,6 +124,5 @@ def _candidate(entry: CheckpointEntry, study: Study, classes: int, space: ClassS
         class_map=mapped,
         weights=entry.weights or str(entry.source),
         allow_pickle=entry.allow_pickle,
-        training=entry.training,
         published_top1=entry.published_top1,
     )
