@@ -272,6 +272,7 @@ def sync(study: Path, as_json: bool) -> None:
 
 def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
     """Say what a run came to, and exit with its code."""
+    from overlap.report.across import across_text
     from overlap.report.summary import summary_text
     from overlap.tracking.server import how_to_open
 
@@ -291,6 +292,8 @@ def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
         elif outcome.results is not None:
             tracking = None if study.tracking.uri == "none" else how_to_open(study.tracking.uri)
             click.echo(summary_text(outcome.results, report=outcome.report, tracking=tracking))
+            if outcome.across:
+                click.echo(across_text(outcome.across) + "\n")
     sys.exit(max(outcome.exit_code for outcome in outcomes))
 
 

@@ -15,7 +15,7 @@ from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.ledger import Record
 from overlap.store.objects import Objects, check, open_objects
 from overlap.study import Study
-from workflows import gate, publish
+from workflows import across, gate, publish
 from workflows.certify import certify
 from workflows.cluster import Cluster
 from workflows.crew import Crew
@@ -50,11 +50,15 @@ def run(
         driver = _Driver(study, objects, cluster, Crew(study), tell)
         if not study.data:
             names = imported_data_sets(objects) or [DEFAULT_DATA]
-            return [driver.reduce_imports(name) for name in names]
+            outcomes = [driver.reduce_imports(name) for name in names]
+            across.compare(outcomes, objects)
+            return outcomes
         plans = [make_plan(study, name, limit=limit, verify=verify, mapper=cluster.map) for name in study.data]
         outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
         predicted = [driver.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         driver.reduce_all(predicted, outcomes)
+        if limit is None:
+            across.compare(outcomes, objects)
         return outcomes
 
 
