@@ -89,14 +89,22 @@ def run(study: Path, address: str | None, limit: int | None, verify: bool, as_js
 @main.command()
 @STUDY
 @click.option("--explain", is_flag=True, help="Say for each checkpoint why it is computed.")
+@click.option("--gpu-memory", type=click.FloatRange(min=0, min_open=True), help="GiB of a GPU: what will not fit?")
+@click.option("--address", help="A running Ray cluster whose smallest GPU is taken for --gpu-memory.")
 @AS_JSON
-def plan(study: Path, explain: bool, as_json: bool) -> None:
-    """Show what a run would compute, why, and what it reuses. Computes nothing but digests."""
+def plan(study: Path, explain: bool, gpu_memory: float | None, address: str | None, as_json: bool) -> None:
+    """Show what a run would compute, why, what it reuses, and what it costs. Computes nothing but digests."""
     from overlap.study import load_study
     from workflows import explain as explanation
 
-    rows = explanation.explain_plan(load_study(study))
-    _show(explanation.as_json(rows), as_json, lambda: explanation.lines(rows, explain))
+    loaded = load_study(study)
+    memory = None if gpu_memory is None else int(gpu_memory * explanation.GIB)
+    if address is not None and memory is None:
+        from workflows.memory import smallest_gpu
+
+        memory = smallest_gpu(loaded, address)
+    planned = explanation.explain_plan(loaded, memory)
+    _show(explanation.as_json(planned), as_json, lambda: explanation.lines(planned, explain))
 
 
 @main.command()

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from overlap import web
-from overlap.errors import DataError, ObjectMissing
+from overlap.errors import DataError, ObjectMissing, StoreError
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.study import is_uri
+
+TOGETHER = 8
+"""Objects of one folder from which on it is listed."""
+MOST_OTHERS = 100
+"""Objects listed for each that is wanted, before the rest is asked for one by one: a thousand cost one request."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,31 @@ def version(uri: str, endpoint_url: str | None = None) -> Version:
     with _named(uri):
         status = Path(uri).stat()
     return Version(uri, status.st_size, str(status.st_mtime_ns))
+
+
+def listed(uris: Iterable[str], endpoint_url: str | None = None) -> dict[str, Version]:
+    """Versions of objects that lie together in a bucket, by a listing of each folder instead of a request for each.
+
+    What is not in the answer is to be asked for by `version`: whatever lies elsewhere, alone, among many others, is not
+    there, or cannot be reached.
+    """
+    folders: dict[str, set[str]] = defaultdict(set)
+    for uri in uris:
+        if uri.startswith("s3://"):
+            folders[uri.rpartition("/")[0] + "/"].add(uri)
+    found: dict[str, Version] = {}
+    for folder, wanted in folders.items():
+        if len(wanted) < TOGETHER:
+            continue
+        bucket, prefix = _bucket(folder, endpoint_url)
+        root = folder.removesuffix(prefix)
+        with suppress(StoreError):
+            for number, info in enumerate(bucket.list(prefix)):
+                if (uri := root + info.key) in wanted:
+                    found[uri] = Version(uri, info.size, info.etag)
+                if number > MOST_OTHERS * len(wanted):
+                    break
+    return found
 
 
 def read(uri: str, endpoint_url: str | None = None) -> bytes:

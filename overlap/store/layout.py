@@ -131,9 +131,9 @@ def identity(model: str, fingerprint: str) -> str:
     return f"{identities_prefix(model)}{fingerprint}.json"
 
 
-def identities_prefix(model: str) -> str:
-    """Every identity that a model has had."""
-    return f"identities/{check_model(model)}/"
+def identities_prefix(model: str | None = None) -> str:
+    """Every identity that a model has had, or that any has."""
+    return "identities/" + (f"{check_model(model)}/" if model else "")
 
 
 def weights(bytes_digest: str, suffix: str = "") -> str:
