@@ -170,13 +170,14 @@ def _row(table: pl.DataFrame, name: str) -> dict[str, Any]:
 
 def _correlation(group_x: NDArray[np.int64], group_y: NDArray[np.int64], weight: Fractions) -> float:
     """Weighted correlation of the middle ranks of groups of equal values, numbered in ascending order."""
-    total = weight.sum()
-    x, y = _ranks(group_x, weight) - total / 2, _ranks(group_y, weight) - total / 2  # their weighted means are 0
-    spread = np.sqrt((weight @ (x * x)) * (weight @ (y * y)))
-    return float(np.clip((weight @ (x * y)) / spread, -1, 1)) if spread > 0 else float("nan")
+    x, y = _ranks(group_x, weight), _ranks(group_y, weight)
+    weighted = weight * x  # sums, and no products of vectors: those wait for threads, and their last digits vary
+    spread = np.sqrt((weighted * x).sum() * (weight * y * y).sum())
+    return float(np.clip((weighted * y).sum() / spread, -1, 1)) if spread > 0 else float("nan")
 
 
 def _ranks(group: NDArray[np.int64], weight: Fractions) -> Fractions:
+    """Less their weighted mean, which is half of the weight."""
     held = np.bincount(group, weight)
-    middle: Fractions = np.cumsum(held) - held / 2
+    middle: Fractions = np.cumsum(held) - held / 2 - held.sum() / 2
     return np.asarray(middle[group])
