@@ -20,6 +20,8 @@ from overlap.analysis.class_orders import Explanation, Order, explain
 
 SMALL = 0.1
 """Deviation up to which crop, input size and interpolation come first to mind: they cost a few points, seldom ten."""
+RECOVERED = 0.75
+"""Share of what an accuracy lacks that an order of classes must bring back to be the explanation."""
 ONE_SIDED = 0.5
 """Share of the answers that one class gets where something before the head must be wrong."""
 
@@ -123,6 +125,8 @@ def judge(
     if verdict.passed:
         return verdict
     order = explain(prediction, labels, fit, classes, known, tolerance.alpha)
+    if order is not None and not _recovers(order, verdict.published):
+        order = None
     causes = tuple(_causes(verdict, prediction, classes, tolerance, order))
     return Verdict(model, *published, n, right, low, high, causes, order)
 
@@ -153,6 +157,12 @@ def _causes(
     else:
         yield "wrong weights"
         yield "mean and std, crop or input size"
+
+
+def _recovers(order: Explanation, published: float) -> bool:
+    """Whether an order explains the result: wrong pixels mix classes up too, and some order then does a little better."""
+    before = order.right_before / order.images
+    return published > before and order.accuracy - before >= RECOVERED * (published - before)
 
 
 def _told(order: Explanation) -> str:

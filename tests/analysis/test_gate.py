@@ -134,6 +134,17 @@ def test_chance_does_not_make_an_order(seed: int) -> None:
     assert found.causes == ("wrong weights, or a head that was never trained: no better than chance",)
 
 
+def test_an_order_that_brings_back_a_part_is_no_explanation() -> None:
+    """As a wrong crop does it: each class is mostly taken for one other, and seldom for itself."""
+    _, labels = answers(10, 0.8)
+    random = np.random.default_rng(4)
+    mixed = np.where(random.random(6000) < 0.4, (labels + 3) % 10, random.integers(0, 10, 6000))
+    found = verdict(mixed, labels, 0.8, 10)
+    assert class_orders.explain(mixed, labels, class_orders.halves(KEYS), 10, known_orders(10), 0.01) is not None
+    assert found.order is None
+    assert not any("label order" in cause for cause in found.causes)
+
+
 def test_what_is_as_published_passes_and_what_is_a_little_off_is_told_from_what_is_far_off() -> None:
     prediction, labels = answers(10, 0.8)
     measured = float((prediction == labels).mean())
