@@ -151,6 +151,7 @@ def _causes(
         yield "other weights than those published, a figure for other images, or images that were trained on"
     elif low <= 1 / classes:
         yield "wrong weights, or a head that was never trained: no better than chance"
+        yield "pixels that are nothing like those of the training (mean and std, crop)"
     elif verdict.published - high <= SMALL:
         yield "crop or input size, interpolation, mean and std"
         yield "the weights of another training"
@@ -160,7 +161,7 @@ def _causes(
 
 
 def _recovers(order: Explanation, published: float) -> bool:
-    """Whether an order explains the result: wrong pixels mix classes up too, and some order then does a little better."""
+    """Whether an order explains the result: wrong pixels mix classes up too, and then some order does a bit better."""
     before = order.right_before / order.images
     return published > before and order.accuracy - before >= RECOVERED * (published - before)
 

@@ -131,7 +131,7 @@ def test_chance_does_not_make_an_order(seed: int) -> None:
     found = verdict(prediction, labels, 0.8, 200)
     assert not found.passed
     assert found.order is None
-    assert found.causes == ("wrong weights, or a head that was never trained: no better than chance",)
+    assert found.causes[0] == "wrong weights, or a head that was never trained: no better than chance"
 
 
 def test_an_order_that_brings_back_a_part_is_no_explanation() -> None:

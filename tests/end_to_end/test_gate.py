@@ -24,10 +24,10 @@ ORDER = np.roll(np.arange(CLASSES), 3)[[1, 0, 2, 3, 4, 5, 6, 7, 8, 9]]
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster, run: Run) -> SmallStudy:
-    """Three good checkpoints, a shuffled copy of one, a reversed copy of one, and one whose crop is far too small."""
+    """Three good checkpoints, a shuffled copy of one, a reversed copy of one, and one whose crop is too small."""
     entries = [net(name, seed, width=32) for seed, name in enumerate(GOOD)]
     entries += [net(name, 0, width=32) for name in ("shuffled", "reversed", "cropped")]
-    entries[-1]["preprocess"] = {**entries[-1]["preprocess"], "crop_pct": 0.5}
+    entries[-1]["preprocess"] = {**entries[-1]["preprocess"], "crop_pct": 0.75}
     study = SmallStudy.make(tmp_path_factory.mktemp("gate") / "study", entries)
     for name, order in (("shuffled", ORDER), ("reversed", np.arange(CLASSES)[::-1])):
         tensors = load_file(study.folder / f"weights/{name}.safetensors")
