@@ -9,29 +9,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from overlap import files
-from overlap.errors import DamagedObject, DataError
+from overlap.errors import DataError
 from overlap.identity import differences
 from overlap.images.shards import Shard
 from overlap.store import layout
-from overlap.store.ledger import Ledger, Manifest
+from overlap.store.ledger import Ledger
 from overlap.store.objects import READERS, Objects, get_many, open_objects
 from overlap.study import Study
 from overlap.zoo.checkpoint import Checkpoint
-from overlap.zoo.costs import Cost, costs
+from overlap.zoo.costs import costs
 from workflows.plan import Plan, location, make_plan
+from workflows.speed import Speed, history, speed_of
 
-HISTORY = 32
-"""Complete checkpoints whose measured times an estimate is taken from."""
-SUSTAINED = 1e13
-"""Operations a second that are assumed of a GPU in float32 where nothing was measured: half of what an A100 states."""
-ASSUMED = f"{SUSTAINED / 1e12:.0f} TFLOP/s, which is assumed"
 GIB = 1 << 30
 
 
@@ -92,15 +86,6 @@ class Explanation:
     """One a data set."""
 
 
-@dataclass(frozen=True)
-class Speed:
-    """How fast a worker is."""
-
-    flops: float
-    """Floating-point operations a second."""
-    basis: str
-
-
 def explain_plan(study: Study, gpu_memory: int | None = None) -> Explanation:
     """Explain what a run would do; `gpu_memory` in bytes says what a checkpoint must fit into."""
     objects = open_objects(location(study))
@@ -140,11 +125,11 @@ def _explain(plan: Plan, objects: Objects, gpu_memory: int | None) -> tuple[list
     ledger = Ledger(objects, plan.dataset.name)
     earlier = _identities(plan, objects)
     failed = {failure.model: failure.reason for failure in ledger.failures()}
-    manifests = _history(plan, ledger) if plan.units else {}
+    manifests = history(plan, ledger) if plan.units else {}
     known = plan.distinct
     pending = [checkpoint for fingerprint, checkpoint in known.items() if plan.missing.get(fingerprint)]
     priced = costs([*pending, *(known[fingerprint] for fingerprint in manifests)], objects)
-    speed = _speed(manifests, priced)
+    speed = speed_of(manifests, priced)
     data, count = plan.dataset.name, len(plan.dataset.shards)
     rows = [Row(data, one.id, None, 0, 0, 0, f"cannot be run: {one.reason}") for one in plan.rejected]
     for checkpoint in plan.checkpoints:
@@ -235,37 +220,6 @@ def _identities(plan: Plan, objects: Objects) -> dict[str, dict[str, Any]]:
         model, _, name = key.removeprefix("identities/").partition("/")
         found[model][name.removesuffix(".json")] = json.loads(body)
     return found
-
-
-def _history(plan: Plan, ledger: Ledger) -> dict[str, Manifest]:
-    """Manifests of some complete checkpoints, by fingerprint, spread over the sizes of their weights."""
-    complete = sorted(
-        (c for c in plan.distinct.values() if c.fingerprint in plan.complete), key=lambda c: c.weights_bytes
-    )
-    step = max(1, len(complete) // HISTORY)
-
-    def read(checkpoint: Checkpoint) -> Manifest | None:
-        try:
-            return ledger.manifest(checkpoint.fingerprint, plan.dataset.digest)
-        except DamagedObject:
-            return None  # a run finds and mends it
-
-    with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(read, complete[::step][:HISTORY])
-    return {manifest.fingerprint: manifest for manifest in found if manifest is not None}
-
-
-def _speed(manifests: Mapping[str, Manifest], priced: Mapping[str, Cost]) -> Speed:
-    """The median over checkpoints on the device that most of them were measured on."""
-    rates: dict[str, list[float]] = defaultdict(list)
-    for fingerprint, manifest in manifests.items():
-        devices = {str(record.provenance.get("device", "one device")) for record in manifest.records}
-        if len(devices) == 1 and manifest.seconds > 0 and manifest.rows:
-            rates[devices.pop()].append(priced[fingerprint].flops * manifest.rows / manifest.seconds)
-    if not rates:
-        return Speed(SUSTAINED, ASSUMED)
-    device, measured = max(rates.items(), key=lambda each: len(each[1]))
-    return Speed(max(median(measured), 1.0), f"as measured of {len(measured)} checkpoints on {device}")
 
 
 def _size(count: int) -> str:
