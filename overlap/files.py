@@ -128,6 +128,33 @@ def tars_in(folder: str, endpoint_url: str | None = None) -> list[str]:
     return sorted(str(path) for path in Path(folder).glob("*.tar"))
 
 
+def beneath(folder: str, endpoint_url: str | None = None) -> list[str]:
+    """Names of the files in a local folder, or under an `s3://` prefix, and in its sub-folders, relative and sorted.
+
+    Deeper files and what is hidden (a name that begins with a dot) are left out. Of a bucket this is one listing.
+
+    Raises:
+        DataError: there is no such folder, or it cannot be read.
+        StoreError: the bucket cannot be reached or refuses.
+    """
+    if folder.startswith("s3://"):
+        bucket, key = _bucket(folder.rstrip("/"), endpoint_url)
+        prefix = f"{key}/" if key else ""
+        names = [info.key.removeprefix(prefix) for info in bucket.list(prefix)]
+        return [name for name in names if name.count("/") < 2 and not any(p[:1] in ("", ".") for p in name.split("/"))]
+    found: list[str] = []
+    with _named(folder):
+        for entry in Path(folder).iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                inner = (one for one in entry.iterdir() if not one.name.startswith(".") and one.is_file())
+                found += [f"{entry.name}/{one.name}" for one in inner]
+            else:
+                found.append(entry.name)
+    return sorted(found)
+
+
 @contextmanager
 def _named(path: str, mend: str = "check the path in the study") -> Iterator[None]:
     try:

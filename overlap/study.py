@@ -30,6 +30,7 @@ from overlap.fields import (
     Several,
     Share,
     Size,
+    Template,
     TrackingUri,
     is_uri,
 )
@@ -37,7 +38,7 @@ from overlap.identity import canonical_json
 from overlap.methodology import Training
 from overlap.mistakes import explain, secret_key
 
-__all__ = ["NAME", "CheckpointEntry", "Data", "Preprocess", "Study", "ZooQuery", "is_uri", "load_study"]
+__all__ = ["NAME", "CheckpointEntry", "Data", "Description", "Preprocess", "Study", "ZooQuery", "is_uri", "load_study"]
 
 
 class Section(BaseModel):
@@ -153,23 +154,30 @@ class Gate(Section):
     """Further orders that heads may be in, by name: text files, a class a line (synsets, or as in the data's names)."""
 
 
-class CheckpointEntry(Section):
-    """One checkpoint as the study names it."""
+class Description(Section):
+    """What a study says of checkpoints beside their names and files; also the defaults of a folder of them."""
 
-    id: Name
     source: str | None = None
     factory: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
-    weights: Resolved | None = None
     allow_pickle: Flag = False
     class_space: str | None = None
     """What the head's classes stand for, where they are not the data's: imagenet-12k, imagenet-21k, imagenet-22k …"""
     synsets: Resolved | None = None
     """The same as a file: a WordNet id a line, by class number of the head."""
+    templates: Annotated[tuple[Template, ...], Several] = ()
+    """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
     preprocess: Preprocess = Preprocess()
+    training: Training = Training()
+
+
+class CheckpointEntry(Description):
+    """One checkpoint as the study names it."""
+
+    id: Name
+    weights: Resolved | None = None
     published_top1: Number | None = Field(default=None, ge=0, le=100)
     """Accuracy that its makers published, in percent."""
-    training: Training = Training()
 
     @model_validator(mode="after")
     def _one_origin(self) -> CheckpointEntry:
@@ -189,11 +197,15 @@ class CheckpointEntry(Section):
 
 
 class ZooQuery(Section):
-    """A query that expands to many checkpoints at every run."""
+    """A query, or a folder, that expands to many checkpoints at every run."""
 
-    source: Literal["timm"]
-    select: tuple[str, ...] = Field(min_length=1)
+    source: Literal["timm"] | None = None
+    select: tuple[str, ...] = Field(default=(), min_length=1)
     """Names with wildcards."""
+    folder: Resolved | None = None
+    """Folder or s3://BUCKET/PREFIX of checkpoints, one a weights file or a sub-folder; instead of source and select."""
+    defaults: Description | None = None
+    """What holds for the folder's checkpoints where the TOML beside one does not say otherwise."""
     class_space: str | None = None
     """Take the models whose heads have the classes of this known list, and map them to the data's."""
     exclude: Annotated[tuple[str, ...], Several] = ()
@@ -206,6 +218,23 @@ class ZooQuery(Section):
     max_input_size: Size | None = None
     license: Annotated[tuple[str, ...], Several] = ()
     """Licences of the weights, with wildcards; weights whose licence is not stated are then left out."""
+
+    @model_validator(mode="after")
+    def _query_or_folder(self) -> ZooQuery:
+        if (self.source is None) == (self.folder is None):
+            raise ValueError("needs exactly one of source (with select) and folder")
+        if self.folder is None:
+            if not self.select:
+                raise ValueError("select is missing or empty; name models, with wildcards")
+            if self.defaults is not None:
+                raise ValueError("defaults are of a folder's checkpoints; leave them out")
+            return self
+        strange = sorted(self.model_fields_set - {"folder", "defaults"})
+        if strange:
+            raise ValueError(f"{strange[0]} is of a query over timm's models; with folder leave it out")
+        if is_uri(self.folder) and not self.folder.startswith("s3://"):
+            raise ValueError(f"folder '{self.folder}' is neither a folder nor s3://bucket/prefix")
+        return self
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> ZooQuery:
@@ -287,6 +316,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "gate": Gate,
     "checkpoint": CheckpointEntry,
     "zoo": ZooQuery,
+    "defaults": Description,
     "preprocess": Preprocess,
     "training": Training,
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from overlap.errors import CheckpointError, StudyError
-from overlap.study import CheckpointEntry, Data, Study
+from overlap.study import CheckpointEntry, Data, Study, ZooQuery
 from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
 from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
+from overlap.zoo.folders import checkpoints_in, tame
 from overlap.zoo.preprocessing import Preprocessing, override
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
@@ -39,23 +40,14 @@ def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tupl
         space: what they stand for; without it no head is mapped.
 
     Returns:
-        Candidates and rejected checkpoints, each in the study's order; a query's in order of name, less those that the
-        study lists itself.
+        Candidates and rejected checkpoints, each in the study's order; a query's or folder's in order of name, less
+        those that the study lists itself.
 
     Raises:
-        StudyError: a query matches nothing, or there is no such class space.
+        StudyError: a query matches nothing, a folder holds nothing, or there is no such class space.
     """
-    listed = {entry.id for entry in study.checkpoint}
-    entries = [*study.checkpoint]
-    for query in study.zoo:
-        asked = known_space(query.class_space or COMMON) if query.class_space or space else None
-        for name in select(query, classes if asked is None else len(asked)):
-            if name not in listed:
-                listed.add(name)
-                source_name = f"{query.source}:{name}"
-                entries.append(CheckpointEntry(id=name, source=source_name, class_space=query.class_space))
+    entries, rejected = _entries(study, classes, space)
     candidates: list[Candidate] = []
-    rejected: list[Rejected] = []
     called = study_names(entries)
     for entry in entries:
         try:
@@ -64,6 +56,40 @@ def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tupl
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
     return candidates, rejected
+
+
+def _entries(study: Study, classes: int, space: ClassSpace | None) -> tuple[list[CheckpointEntry], list[Rejected]]:
+    """The study's own checkpoints, then those of its queries and folders, less those whose name is taken."""
+    own = {entry.id for entry in study.checkpoint}
+    taken = set(own)
+    entries, rejected = [*study.checkpoint], list[Rejected]()
+    for query in study.zoo:
+        for one in _expanded(query, study, classes, space):
+            if one.id in own or (one.id in taken and query.folder is None):
+                continue  # the study lists it itself, or another query has selected the very same weights
+            if one.id in taken:
+                folder = str(query.folder)
+                called = tame(f"{one.id}@{folder.rstrip('/').rpartition('/')[2]}")
+                reason = one.reason if isinstance(one, Rejected) else f"another checkpoint is called '{one.id}' too"
+                rejected.append(Rejected(called, f"zoo: folder {folder}: {reason}; rename one, or give it an id"))
+            elif isinstance(one, Rejected):
+                rejected.append(one)
+            else:
+                entries.append(one)
+            taken.add(one.id)
+    return entries, rejected
+
+
+def _expanded(
+    query: ZooQuery, study: Study, classes: int, space: ClassSpace | None
+) -> list[CheckpointEntry] | list[CheckpointEntry | Rejected]:
+    if query.folder is not None:
+        return checkpoints_in(query, study.path.parent, study.store.endpoint_url)
+    asked = known_space(query.class_space or COMMON) if query.class_space or space else None
+    return [
+        CheckpointEntry(id=name, source=f"{query.source}:{name}", class_space=query.class_space)
+        for name in select(query, classes if asked is None else len(asked))
+    ]
 
 
 def _head(
