@@ -67,11 +67,18 @@ def _height_and_width(value: Any) -> Any:
     return value[1:] if isinstance(value, list) and len(value) == 3 and value[0] == 3 else value
 
 
+def _template(text: str) -> str:
+    if text.count("{}") != 1 or set(text.replace("{}", "", 1)) & set("{}"):
+        raise ValueError(f"'{text}' must hold {{}} once, where the name of a class goes")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_named)]
 DataName = Annotated[str, AfterValidator(_data_named)]
 Resolved = Annotated[str, AfterValidator(_resolved)]
 TrackingUri = Annotated[str, AfterValidator(_tracking_uri)]
 Address = Annotated[str, AfterValidator(refuse_credentials)]
+Template = Annotated[str, AfterValidator(_template)]
 Several = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 """Before a list of texts: one text is a list of one."""
 Integer = Annotated[int, Strict()]

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from overlap import web
-from overlap.errors import DataError, ObjectMissing
+from overlap.errors import DataError, ObjectMissing, StoreError
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.study import is_uri
+
+TOGETHER = 8
+"""Objects of one folder from which on it is listed."""
+MOST_OTHERS = 100
+"""Objects listed for each that is wanted, before the rest is asked for one by one: a thousand cost one request."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,31 @@ def version(uri: str, endpoint_url: str | None = None) -> Version:
     with _named(uri):
         status = Path(uri).stat()
     return Version(uri, status.st_size, str(status.st_mtime_ns))
+
+
+def listed(uris: Iterable[str], endpoint_url: str | None = None) -> dict[str, Version]:
+    """Versions of objects that lie together in a bucket, by a listing of each folder instead of a request for each.
+
+    What is not in the answer is to be asked for by `version`: whatever lies elsewhere, alone, among many others, is not
+    there, or cannot be reached.
+    """
+    folders: dict[str, set[str]] = defaultdict(set)
+    for uri in uris:
+        if uri.startswith("s3://"):
+            folders[uri.rpartition("/")[0] + "/"].add(uri)
+    found: dict[str, Version] = {}
+    for folder, wanted in folders.items():
+        if len(wanted) < TOGETHER:
+            continue
+        bucket, prefix = _bucket(folder, endpoint_url)
+        root = folder.removesuffix(prefix)
+        with suppress(StoreError):
+            for number, info in enumerate(bucket.list(prefix)):
+                if (uri := root + info.key) in wanted:
+                    found[uri] = Version(uri, info.size, info.etag)
+                if number > MOST_OTHERS * len(wanted):
+                    break
+    return found
 
 
 def read(uri: str, endpoint_url: str | None = None) -> bytes:
@@ -95,6 +126,33 @@ def tars_in(folder: str, endpoint_url: str | None = None) -> list[str]:
         found = bucket.list(f"{key}/" if key else "")
         return [f"s3://{name}/{info.key}" for info in found if info.key.endswith(".tar")]
     return sorted(str(path) for path in Path(folder).glob("*.tar"))
+
+
+def beneath(folder: str, endpoint_url: str | None = None) -> list[str]:
+    """Names of the files in a local folder, or under an `s3://` prefix, and in its sub-folders, relative and sorted.
+
+    Deeper files and what is hidden (a name that begins with a dot) are left out. Of a bucket this is one listing.
+
+    Raises:
+        DataError: there is no such folder, or it cannot be read.
+        StoreError: the bucket cannot be reached or refuses.
+    """
+    if folder.startswith("s3://"):
+        bucket, key = _bucket(folder.rstrip("/"), endpoint_url)
+        prefix = f"{key}/" if key else ""
+        names = [info.key.removeprefix(prefix) for info in bucket.list(prefix)]
+        return [name for name in names if name.count("/") < 2 and not any(p[:1] in ("", ".") for p in name.split("/"))]
+    found: list[str] = []
+    with _named(folder):
+        for entry in Path(folder).iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                inner = (one for one in entry.iterdir() if not one.name.startswith(".") and one.is_file())
+                found += [f"{entry.name}/{one.name}" for one in inner]
+            else:
+                found.append(entry.name)
+    return sorted(found)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Predictor:
 
         Raises:
             CheckpointError: it cannot be loaded, raises, runs out of memory with one image, or returns anything but
-                (images, classes).
+                (images, classes of its head).
         """
         module = self._module(checkpoint)
         started = time.perf_counter()
@@ -129,7 +129,7 @@ class Predictor:
         self, checkpoint: Checkpoint, numeric: Numeric, module: nn.Module, pixels: NDArray[np.uint8], batch_size: int
     ) -> tuple[NDArray[np.float32], int]:
         size = min(batch_size, self._batch_sizes.get(checkpoint.fingerprint, batch_size))
-        logits = np.empty((len(pixels), checkpoint.candidate.classes), np.float32)
+        logits = np.empty((len(pixels), checkpoint.candidate.outputs), np.float32)
         start = 0
         while start < len(pixels):
             try:
@@ -168,4 +168,6 @@ class Predictor:
                 f"checkpoint '{checkpoint.id}' makes its logits in {str(output.dtype).removeprefix('torch.')}, and "
                 'none of its layers could be kept in float32; set predict.dtype = "float32"'
             )
-        return np.asarray(output.float().cpu().numpy())
+        mapped = checkpoint.candidate.class_map
+        logits = output.float() if mapped is None else mapped.apply(output.float())
+        return np.asarray(logits.cpu().numpy())

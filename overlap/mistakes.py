@@ -15,15 +15,20 @@ SIGNED = re.compile(r"signature|(?:^|[-_])sig$|(?:^|[-_])key$", re.IGNORECASE)
 """Query parameters of an address that alone open what they name; with `SECRET`."""
 
 
+USERS = re.compile(r"checkpoint|zoo\.\d+\.defaults")
+"""Places in a study whose keys may be those of the user's own code."""
+
+
 def secret_key(value: Any, where: str = "") -> str | None:
     """The first key of a document that looks like a secret, dotted; None where there is none.
 
-    Names of data sets and what lies under checkpoints (arguments may well be called `tokens`) are let pass.
+    Names of data sets, and what lies under checkpoints and their defaults (arguments may well be called `tokens`), are
+    let pass.
     """
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         name = f"{where}.{key}" if where else str(key)
-        if isinstance(key, str) and where != "data" and not where.startswith("checkpoint") and SECRET.search(key):
+        if isinstance(key, str) and where != "data" and not USERS.match(where) and SECRET.search(key):
             return name
         found = secret_key(inner, name)
         if found is not None:

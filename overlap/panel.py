@@ -7,7 +7,7 @@ joined by key. A model that does not fit is refused with the count, never cut to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,13 @@ class Panel:
     def correct(self) -> NDArray[np.bool_]:
         """Shape (M, N): whether each prediction is right."""
         return np.asarray(self.prediction == self.labels[None, :])
+
+    def less(self, models: Collection[str]) -> Panel:
+        """The panel without some of its models."""
+        kept = [row for row, model in enumerate(self.models) if model not in models]
+        if len(kept) == len(self.models):
+            return self
+        return replace(self, models=tuple(self.models[row] for row in kept), prediction=self.prediction[kept])
 
     def row(self, model: str) -> int:
         """Row of a model."""

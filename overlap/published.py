@@ -115,6 +115,15 @@ def read_inputs_digest(data: str, objects: Objects) -> str | None:
     return None if head is None else str(head.get("inputs_digest"))
 
 
+def read_absent(data: str, objects: Objects) -> dict[str, str]:
+    """Models that the newest results leave out, with the reason; none where there are no results that can be read."""
+    try:
+        head = _read(layout.results(data, REDUCTION), objects)
+    except DamagedObject:
+        return {}
+    return dict((head or {}).get("absent", {}))
+
+
 def read_results(data: str, objects: Objects) -> Results | None:
     """The newest results of a data set, None where there are none.
 

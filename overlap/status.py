@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from overlap.published import Snapshot, data_sets, read_snapshot
+from overlap.published import Snapshot, data_sets, read_absent, read_snapshot
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.study import Study
@@ -20,7 +20,7 @@ class ModelState:
     """Certified units."""
     units: int
     state: str
-    """`complete`, `failed`, `rejected`, `partial` or `missing`."""
+    """`complete`, `quarantined`, `failed`, `rejected`, `partial` or `missing`."""
     reason: str | None = None
 
 
@@ -78,11 +78,15 @@ def _data_state(snapshot: Snapshot, objects: Objects) -> DataState:
     complete = ledger.completed(snapshot.dataset) if snapshot.shards else set()
     recorded = ledger.recorded() if set(snapshot.models.values()) - complete else {}
     reasons = {failure.model: failure.reason for failure in ledger.failures()}
+    absent = read_absent(snapshot.data, objects)
     units = len(snapshot.shards)
     models = [ModelState(model, None, 0, units, "rejected", reason) for model, reason in snapshot.rejected.items()]
     for model, fingerprint in snapshot.models.items():
         if fingerprint in complete:
-            models.append(ModelState(model, fingerprint, units, units, "complete"))
+            why = absent.get(model, "")
+            gated = why.startswith("quarantined")
+            state, reason = ("quarantined", why) if gated else ("complete", None)
+            models.append(ModelState(model, fingerprint, units, units, state, reason))
             continue
         done = len(recorded.get(fingerprint, set()) & set(snapshot.shards))
         state = "failed" if model in reasons else "partial" if done else "missing"

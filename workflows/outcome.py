@@ -37,6 +37,8 @@ class Outcome:
     report: str | None = None
     """Where the report is."""
     tracking_error: str | None = None
+    across: list[dict[str, Any]] = field(default_factory=list)
+    """How its pairs compare with those of the study's data sets before it: rows of `across-summary.parquet`."""
 
     @property
     def exit_code(self) -> int:

@@ -6,7 +6,6 @@ The only work here is identifying: shards and weights never seen before are read
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,8 +17,11 @@ from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import READERS, Location, Objects, open_objects
 from overlap.study import Study
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
-from overlap.zoo.resolve import resolve
+from overlap.zoo.resolve import data_space, resolve
 from overlap.zoo.weights import Staged, recall, stage
+
+PAGE = 1000
+"""Keys in one answer of S3 to a listing."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def make_plan(
     """
     objects = open_objects(location(study))
     data = study.data[name]
-    candidates, rejected = resolve(study, data.classes)
+    candidates, rejected = resolve(study, data.classes, data_space(name, data))
     checkpoints, unusable = _identify(candidates, location(study), verify, mapper)
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:
@@ -75,7 +77,10 @@ def make_plan(
 
 
 def refresh(plan: Plan, objects: Objects, *, damaged: Sequence[Record] = (), verify: bool = False) -> Plan:
-    """The same plan against what the store certifies now; one listing, a second only if something is incomplete.
+    """The same plan against what the store certifies now, from listed keys.
+
+    Manifests are listed first. Records are listed only of what is incomplete: each checkpoint by itself where few are,
+    else all together.
 
     Args:
         plan: what to look at again.
@@ -88,7 +93,10 @@ def refresh(plan: Plan, objects: Objects, *, damaged: Sequence[Record] = (), ver
     distinct = set(plan.distinct)
     complete = set() if verify else ledger.completed(plan.dataset.digest) & distinct
     complete -= {fingerprint for fingerprint, _ in spoilt}
-    recorded = ledger.recorded() if distinct - complete else {}
+    incomplete = distinct - complete
+    # All together come in pages one after the other, of which the complete ones' records fill so many at least.
+    pages = len(complete) * len(plan.dataset.shards) / PAGE
+    recorded = ledger.recorded(incomplete if len(incomplete) / READERS < pages else None) if incomplete else {}
     missing = {
         fingerprint: tuple(
             shard
@@ -112,23 +120,19 @@ def _identify(
     """Candidates with their weights' digests, recalled or else staged; and those whose weights cannot be had."""
     recalled: list[Staged | str | None] = [None] * len(candidates)
     if not verify:
-        with ThreadPoolExecutor(READERS) as readers:
-            recalled = list(readers.map(partial(_recall, where), candidates))
+        known = recall([candidate.weights for candidate in candidates], open_objects(where), where.endpoint_url)
+        recalled = [
+            f"checkpoint '{candidate.id}': {found}" if isinstance(found, CheckpointError) else found
+            for candidate, found in zip(candidates, known, strict=True)
+        ]
     unknown = [candidate for candidate, found in zip(candidates, recalled, strict=True) if found is None]
     staged = mapper(partial(_stage, where), unknown)
-    found = [next(staged) if known is None else known for known in recalled]
+    found = [next(staged) if told is None else told for told in recalled]
     pairs = list(zip(candidates, found, strict=True))
     return (
         [Checkpoint(candidate, one.digest, one.bytes) for candidate, one in pairs if isinstance(one, Staged)],
         [Rejected(candidate.id, one) for candidate, one in pairs if isinstance(one, str)],
     )
-
-
-def _recall(where: Location, candidate: Candidate) -> Staged | str | None:
-    try:
-        return recall(candidate.weights, open_objects(where), where.endpoint_url)
-    except CheckpointError as error:
-        return f"checkpoint '{candidate.id}': {error}"
 
 
 def _stage(where: Location, candidate: Candidate) -> Staged | str:

@@ -29,10 +29,11 @@ REPORT = "report.html"
 
 def plan(plan: Plan, objects: Objects) -> None:
     """Write down what the study resolves to: identities, labels, and the snapshot that `status` reads."""
-    for checkpoint in plan.checkpoints:
-        objects.put_if_absent(
-            layout.identity(checkpoint.id, checkpoint.fingerprint), canonical_json(checkpoint.identity())
-        )
+    identities = {layout.identity(each.id, each.fingerprint): each for each in plan.checkpoints}
+    held = {info.key for info in objects.list(layout.identities_prefix())} if identities else set()
+    for key, checkpoint in identities.items():
+        if key not in held:
+            objects.put_if_absent(key, canonical_json(checkpoint.identity()))
     dataset = plan.dataset
     if dataset.shards:
         objects.put(layout.labels(dataset.name), encode_labels(Labels(dataset.keys, dataset.labels)))

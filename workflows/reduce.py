@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -29,6 +29,7 @@ from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects
 from workflows import rows, tasks
 from workflows.cluster import Cluster, fetch
+from workflows.gate import Gate
 from workflows.logits import Categories, Logits
 from workflows.plan import Plan
 from workflows.publish import provenance
@@ -45,6 +46,7 @@ class Inputs:
     fingerprints: dict[str, str]
     """Of complete checkpoints, by name in ascending order."""
     imported: Sequence[Imported]
+    gate: Gate
 
     @property
     def digest(self) -> str:
@@ -62,13 +64,20 @@ class Inputs:
                     "imports": {one.model: one.fingerprint for one in self.imported},
                     "names": rows.class_names(plan),
                     "ensembles": plan.study.ensembles.model_dump(),
+                    "gate": self.gate.identity,
                 }
             )
         )
 
 
 def reduce(
-    plan: Plan, failed: dict[str, str], objects: Objects, cluster: Cluster, *, force: bool = False
+    plan: Plan,
+    failed: dict[str, str],
+    objects: Objects,
+    cluster: Cluster,
+    *,
+    carried: Mapping[str, str] | None = None,
+    force: bool = False,
 ) -> tuple[Results | None, bool]:
     """Reduce what is complete, unless exactly that was reduced before.
 
@@ -77,13 +86,16 @@ def reduce(
         failed: why checkpoints are not complete, where that is known.
         objects: the store.
         cluster: started only if there is something to reduce.
+        carried: models that are quarantined on another data set of the study, with the reason.
         force: reduce again what was reduced before.
 
     Returns:
         The results, None where no model is complete; and whether they were computed now.
     """
     complete = {c.id: c.fingerprint for c in plan.checkpoints if c.fingerprint in plan.complete}
-    inputs = Inputs(plan, dict(sorted(complete.items())), load_imports(plan.dataset.name, objects))
+    imported = load_imports(plan.dataset.name, objects)
+    gate = Gate(plan, tuple(one.model for one in imported), carried or {})
+    inputs = Inputs(plan, dict(sorted(complete.items())), imported, gate)
     if not inputs.fingerprints and not inputs.imported:
         if not failed and not plan.checkpoints:
             raise StudyError(
@@ -101,7 +113,7 @@ def reduce(
 def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results:
     plan, ledger = inputs.plan, Ledger(objects, inputs.plan.dataset.name)
     manifests = rows.manifests(inputs.fingerprints, plan, ledger)
-    panel = assemble(
+    whole = assemble(
         plan.dataset.keys or None,
         plan.dataset.labels if plan.dataset.shards else None,
         rows.hard_predictions(manifests, plan, ledger),
@@ -110,19 +122,25 @@ def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results
         rows.class_names(plan),
         reserved={*(one.id for one in plan.checkpoints), *(one.id for one in plan.rejected)},
     )
+    gated = inputs.gate.judge(whole)
+    panel = whole.less(gated.quarantined)
     categories = rows.categories(panel, plan)
     counts = _counts(panel)
     pairs = _pairs(panel, counts, categories)
     logits = Logits(panel, plan, manifests, counts, categories)
     ensembles, combined = logits.pair_ensembles()
     searches = logits.searches()
-    correct = panel.correct
-    by_category = category_table(panel.models, correct, pairs, *combined) if panel.models else pl.DataFrame()
-    models = models_table(rows.model_rows(panel, plan, manifests, logits.calibrations, correct))
-    absent = rows.absent(panel, plan, failed)
+    by_category = category_table(panel.models, panel.correct, pairs, *combined) if panel.models else pl.DataFrame()
+    models = models_table(rows.model_rows(whole, plan, manifests, logits.calibrations, gated.quarantined))
+    absent = rows.absent(whole, plan, failed, gated)
     said = [
         *(f"shard {file} is left out (allow_missing_shards)" for file in plan.dataset.left_out),
-        *(f"anchor '{name}' is not complete: no search starts from it" for name in logits.missing_anchors),
+        *gated.notes,
+        *(
+            f"anchor '{name}' is not complete, or quarantined: no search starts from it"
+            for name in logits.missing_anchors
+        ),
+        *rows.class_notes(panel, plan),
         *notes.model_notes(models),
         *notes.pair_notes(pairs),
         *(notes.pair_ensemble_notes(ensembles) if ensembles.width else ()),
@@ -139,7 +157,7 @@ def _reduce(inputs: Inputs, failed: dict[str, str], objects: Objects) -> Results
         pair_ensembles=ensembles,
         ensembles=searches,
         categories=by_category,
-        measures=rows.measures(manifests),
+        measures=rows.measures(manifests, gated),
         absent=absent,
         notes=said,
         provenance=provenance(plan.study),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +17,7 @@ from overlap.panel import Panel
 from overlap.store.ledger import Ledger, Manifest
 from overlap.store.objects import READERS
 from overlap.zoo.checkpoint import Checkpoint
+from workflows.gate import QUARANTINED, Gated
 from workflows.plan import Plan
 
 
@@ -66,18 +67,19 @@ def model_rows(
     plan: Plan,
     manifests: dict[str, Manifest],
     calibrations: dict[str, Calibration],
-    correct: NDArray[np.bool_],
+    quarantined: Collection[str],
 ) -> Iterator[ModelRow]:
-    """One row a model that takes part, and one for each that does not."""
+    """One row a model of the panel, those that are quarantined among them, and one for each other of the study."""
     known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
     for row, model in enumerate(panel.models):
         manifest = manifests.get(model)
+        status = "complete" if manifest is not None else "imported"
         yield ModelRow(
             model,
             known[model].fingerprint if model in known else None,
-            "complete" if manifest is not None else "imported",
+            QUARANTINED if model in quarantined else status,
             n=len(panel.keys),
-            right=int(correct[row].sum()),
+            right=int((panel.prediction[row] == panel.labels).sum()),
             calibration=calibrations.get(model),
             noise_floor_ei=_noise_floor(manifest, panel, row) if manifest is not None else None,
             training=_told(known.get(model))[0].model_dump(),
@@ -90,21 +92,35 @@ def model_rows(
         yield ModelRow(rejected.id, None, "rejected")
 
 
-def absent(panel: Panel, plan: Plan, failed: dict[str, str]) -> dict[str, str]:
-    """Models of the study that no table holds figures of, with the reason."""
+def absent(panel: Panel, plan: Plan, failed: dict[str, str], gated: Gated) -> dict[str, str]:
+    """Models of the study that are in no pair, with the reason."""
     reasons = {rejected.id: rejected.reason for rejected in plan.rejected}
     for checkpoint in plan.checkpoints:
         if checkpoint.id not in panel.models:
             reasons[checkpoint.id] = failed.get(checkpoint.id, "not all of its units are done; run again")
-    return reasons | panel.refused
+    return reasons | panel.refused | gated.quarantined
 
 
-def measures(manifests: dict[str, Manifest]) -> dict[str, dict[str, float]]:
+def class_notes(panel: Panel, plan: Plan) -> Iterator[str]:
+    """What a reader must know of heads that lack classes of the data."""
+    for checkpoint in plan.checkpoints:
+        mapped = checkpoint.candidate.class_map
+        if checkpoint.id in panel.models and mapped is not None and mapped.lacking:
+            yield (
+                f"`{checkpoint.id}`: its head ({mapped.space}) lacks {mapped.lacking} of {len(mapped.columns):,} "
+                "classes, which it never predicts"
+            )
+
+
+def measures(manifests: dict[str, Manifest], gated: Gated) -> dict[str, dict[str, float]]:
     """Further scalars by model."""
-    return {
+    found = {
         model: {"inference_seconds": manifest.seconds, "images_per_second": manifest.rows / max(manifest.seconds, 1e-9)}
         for model, manifest in manifests.items()
     }
+    for verdict in gated.verdicts:
+        found.setdefault(verdict.model, {})["published_accuracy"] = verdict.published
+    return found
 
 
 def _told(checkpoint: Checkpoint | None) -> tuple[Training, str | None]:

@@ -7,7 +7,7 @@ down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from overlap.errors import DamagedObject
@@ -16,7 +16,7 @@ from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.ledger import Record
 from overlap.store.objects import Objects, check, open_objects
 from overlap.study import Study
-from workflows import publish
+from workflows import across, gate, publish
 from workflows.certify import certify
 from workflows.cluster import Cluster
 from workflows.crew import Crew
@@ -51,13 +51,18 @@ def run(
         driver = _Driver(study, objects, cluster, Crew(study), tell)
         if not study.data:
             names = imported_data_sets(objects) or [DEFAULT_DATA]
-            return [driver.reduce_imports(name) for name in names]
+            outcomes = [driver.reduce_imports(name) for name in names]
+            across.compare(outcomes, objects)
+            return outcomes
         # Another machine does not have this one's files: then they are hashed here.
         mapper = in_process if address is not None and study.names_local_files else cluster.map
         plans = [make_plan(study, name, limit=limit, verify=verify, mapper=mapper) for name in study.data]
         outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
         predicted = [driver.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
-        return [driver.reduce(*each) for each in zip(predicted, outcomes, strict=True)]
+        driver.reduce_all(predicted, outcomes)
+        if limit is None:
+            across.compare(outcomes, objects)
+        return outcomes
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,15 @@ class _Driver:
         plan = imports_only(self.study, name)
         publish.plan(plan, self.objects)
         return self.reduce(plan, Outcome(name))
+
+    def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
+        """Reduce every data set, first those that published figures are about: what fails there is left out of all."""
+        carried: dict[str, str] = {}
+        pairs = list(zip(plans, outcomes, strict=True))
+        for plan, outcome in sorted(pairs, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
+            self.reduce(plan, outcome, carried)
+            if outcome.results is not None:
+                carried |= gate.carry(outcome.results)
 
     def predict(self, plan: Plan, outcome: Outcome, *, verify: bool) -> Plan:
         """Compute what is missing and certify checkpoints, until the store holds all that can be had."""
@@ -104,7 +118,7 @@ class _Driver:
         outcome.blocked.update(result.bad_shards)
         return result.failed
 
-    def reduce(self, plan: Plan, outcome: Outcome) -> Outcome:
+    def reduce(self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None) -> Outcome:
         """Reduce what is complete and publish it, unless a shard that nobody can read blocks it."""
         outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
         outcome.blocked.update(plan.dataset.unreadable)
@@ -113,11 +127,13 @@ class _Driver:
             return outcome
         self.crew.dismiss()  # their memory is wanted now
         try:
-            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster)
+            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, carried=carried)
         except DamagedObject as error:
             self.tell.say(f"damaged: {error}; everything is checked, and computed again where it must be")
             plan = self.predict(refresh(plan, self.objects, verify=True), outcome, verify=True)
-            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, force=True)
+            results, outcome.reduced = reduce(
+                plan, outcome.failed, self.objects, self.cluster, carried=carried, force=True
+            )
         if results is not None:
             outcome.results = results
             outcome.failed = {**results.absent, **outcome.failed}  # results may be of an earlier run, with its reasons

@@ -55,9 +55,12 @@ def ensemble_notes(ensembles: pl.DataFrame, searches: int) -> list[str]:
 def model_notes(models: pl.DataFrame) -> list[str]:
     """Reasons of the nulls in the table of models."""
     predicted = models.filter(pl.col("accuracy").is_not_null())
+    quarantined = predicted.filter(pl.col("status") == "quarantined")
+    predicted = predicted.filter(pl.col("status") != "quarantined")
     fitted = predicted.filter(pl.col("temperature").is_not_null())
     reasons = {
-        "have no accuracy: not complete, or no image": len(models) - len(predicted),
+        "have no accuracy: not complete, or no image": models["accuracy"].null_count(),
+        "have an accuracy that is not the published one, and are in no pair: quarantined": len(quarantined),
         "have no calibration and no ensembles: only their hard predictions are known": len(predicted) - len(fitted),
         "have no top-5 accuracy: fewer than five classes": fitted["top5"].null_count(),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from overlap.errors import DataError, StudyError
@@ -43,11 +43,16 @@ def from_folders(root: Path, classes: Sequence[str] | None = None) -> Labelled:
     found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not found:
         raise StudyError(f"{root}: holds no class folders; put images into {root}/CLASS/, or use a csv of path,label")
+    if classes is None and all(name.isdecimal() for name in found) and found != sorted(found, key=int):
+        raise StudyError(
+            f"{root}: class folders are numbers, and sorted as names ({', '.join(found[:3])} …) they are not in their "
+            "order; list the folders in class order with --classes"
+        )
     names = tuple(found if classes is None else classes)
     if differing := sorted({*names} ^ {*found}):
         raise StudyError(f"{root}: class '{differing[0]}' is only in the list or only a folder; make the two agree")
     samples = tuple(
-        Sample(_key(path.relative_to(root)), path, extension, label)
+        Sample(key_of(path.relative_to(root)), path, extension, label)
         for label, name in enumerate(names)
         for path, extension in _images(root / name)
     )
@@ -90,9 +95,16 @@ def from_csv(path: Path, classes: Sequence[str] | None = None) -> Labelled:
         extension = image.suffix[1:].lower()
         if extension not in EXTENSIONS:
             raise DataError(f"{path} line {line}: {image} is no {', '.join(EXTENSIONS)} file; convert it")
-        key = (row.get("key") or "").strip() or _key(Path(image.name) if image.is_absolute() else image)
+        key = (row.get("key") or "").strip() or key_of(Path(image.name) if image.is_absolute() else image)
         samples.append(Sample(key, path.parent / image, extension, number))
     return Labelled(tuple(samples), names)
+
+
+def key_of(path: PurePath) -> str:
+    """The key of an image at this relative path."""
+    # A WebDataset key ends at the first dot of a name, and object stores and csv files take no offence at underscores.
+    parts = [part for part in path.with_suffix("").parts if part not in ("..", "/")]
+    return "_".join(parts).replace(".", "_")
 
 
 def _images(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -104,12 +116,6 @@ def _images(folder: Path) -> Iterator[tuple[Path, str]]:
             raise DataError(f"{path}: '{extension}' cannot be packed; convert it to png or jpeg")
         if extension in EXTENSIONS:
             yield path, extension
-
-
-def _key(path: Path) -> str:
-    # A WebDataset key ends at the first dot of a name, and object stores and csv files take no offence at underscores.
-    parts = [part for part in path.with_suffix("").parts if part not in ("..", "/")]
-    return "_".join(parts).replace(".", "_")
 
 
 def _numbers(

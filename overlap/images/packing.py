@@ -11,13 +11,16 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from overlap.errors import DataError, StoreError, StudyError
 from overlap.identity import canonical_json, digest, digest_file, digest_keys
+from overlap.images.slices import Slice
 
 EXTENSIONS: Final = ("jpg", "jpeg", "png")
 """What a shard may hold; the same that the readers take."""
@@ -27,13 +30,16 @@ INDEX: Final = "shards-index.json"
 
 INDEX_SCHEMA: Final = 1
 
+DECODERS: Final = 4
+"""Threads that decode images to see whether they can be; twice as many images are in memory."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image. `image` is its bytes, or a file that is read only when it is written."""
+    """One labelled image. `image` is its bytes, or a file or a part of one that is read only when it is written."""
 
     key: str
-    image: bytes | Path
+    image: bytes | Path | Slice
     extension: str
     label: int
 
@@ -45,6 +51,8 @@ class Sample:
         """
         if isinstance(self.image, bytes):
             return self.image
+        if isinstance(self.image, Slice):
+            return self.image.read()
         try:
             return self.image.read_bytes()
         except OSError as error:
@@ -68,7 +76,7 @@ def pack(
     """Write samples as `PREFIX-000000.tar`, `PREFIX-000001.tar`, … and their index.
 
     Args:
-        samples: in any order; their images are read one at a time.
+        samples: in any order; their images are read when they are written, a few at a time.
         folder: made if absent. Shards of the same prefix that this call would not replace are refused.
         prefix: start of the shards' names.
         images_per_shard: how many images a shard holds at most. Give this or `shards`.
@@ -152,14 +160,30 @@ def _shard_count(images: int, images_per_shard: int | None, shards: int | None) 
 
 def _write(path: Path, samples: Sequence[Sample]) -> None:
     with path.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for sample in samples:
-            image = sample.read()
-            _decode(image, sample)
+        for sample, image in _read(samples):
             _add(tar, f"{sample.key}.{sample.extension}", image)
             _add(tar, f"{sample.key}.cls", str(sample.label).encode())
         tar.close()  # its end marker belongs before the sync; closing twice is allowed
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read(samples: Sequence[Sample]) -> Iterator[tuple[Sample, bytes]]:
+    """Samples with their images in order, each decoded once; a few ahead, in threads, since decoding is what lasts."""
+    pool, ahead = ThreadPoolExecutor(DECODERS), deque[Future[bytes]]()
+    try:
+        for number, sample in enumerate(samples):
+            while len(ahead) < 2 * DECODERS and number + len(ahead) < len(samples):
+                ahead.append(pool.submit(_decodable, samples[number + len(ahead)]))
+            yield sample, ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decodable(sample: Sample) -> bytes:
+    image = sample.read()
+    _decode(image, sample)
+    return image
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

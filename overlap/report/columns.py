@@ -18,7 +18,7 @@ MEANINGS: Mapping[str, str] = {
     "ece": "expected calibration error after calibration, 15 equal-mass bins",
     "temperature": "temperature that minimises the NLL on all images; above 1: the network was overconfident",
     "noise_floor_ei": "error inconsistency of the model with itself between float32 and the reduced precision used",
-    "status": "whether every shard is predicted",
+    "status": "whether every shard is predicted, and the accuracy is as published where that is known",
     "category": "outermost way in which the two trainings differ",
     "both_right": "images that both get right",
     "only_a": "images that only the first gets right",

@@ -69,6 +69,8 @@ class Findings:
 def find(results: Results) -> Findings:
     """Read the findings off the tables. Ties go to the row that comes first."""
     models = results.models.filter(pl.col("accuracy").is_not_null())
+    if "status" in models.columns:
+        models = models.filter(pl.col("status").fill_null("") != "quarantined")
     others = results.pairs.filter(pl.col("category").fill_null("") != "duplicate")
     counts = models["n"].drop_nulls().to_list()
     return Findings(

@@ -37,9 +37,10 @@ def check_data(name: str) -> str:
     Raises:
         StudyError: anything else.
     """
-    if not _DATA.fullmatch(name) or len(name) > 100:
+    if not _DATA.fullmatch(name) or len(name) > 100 or name.endswith((".json", ".parquet")):
         raise StudyError(
-            f"data {name!r}: use at most 100 letters, digits and . _ + -, beginning with one of the first two"
+            f"data {name!r}: use at most 100 letters, digits and . _ + -, beginning with one of the first two, "
+            "and not ending like a file"
         )
     return name
 
@@ -130,9 +131,9 @@ def identity(model: str, fingerprint: str) -> str:
     return f"{identities_prefix(model)}{fingerprint}.json"
 
 
-def identities_prefix(model: str) -> str:
-    """Every identity that a model has had."""
-    return f"identities/{check_model(model)}/"
+def identities_prefix(model: str | None = None) -> str:
+    """Every identity that a model has had, or that any has."""
+    return "identities/" + (f"{check_model(model)}/" if model else "")
 
 
 def weights(bytes_digest: str, suffix: str = "") -> str:
@@ -169,6 +170,11 @@ def results(data: str, name: str, truth: str | None = None, inputs: str | None =
     """A result: the newest, or, with the digest of what went into it, one of the earlier ones beside it."""
     earlier = f"{inputs[:SHORT]}/" if inputs else ""
     return f"{results_prefix(data, truth)}{earlier}{name}"
+
+
+def across(name: str) -> str:
+    """A table about all data sets of a study together; no data set can be called like one."""
+    return f"results/{name}"
 
 
 def results_prefix(data: str, truth: str | None = None) -> str:

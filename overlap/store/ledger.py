@@ -12,8 +12,9 @@ Whatever takes a shard takes its digest or the first 16 hex digits of it; whatev
 from __future__ import annotations
 
 import datetime
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import ChainMap, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +101,19 @@ class Ledger:
             if key in read
         }
 
-    def recorded(self) -> dict[str, set[str]]:
-        """The shards that are certified, by fingerprint, from listed keys alone: one listing, nothing is read."""
-        return {
-            fingerprint: set(shards) for fingerprint, shards in self._listed(layout.records_prefix(self.data)).items()
-        }
+    def recorded(self, fingerprints: Collection[str] | None = None) -> dict[str, set[str]]:
+        """The shards that are certified, by fingerprint, from listed keys alone; nothing is read.
+
+        Args:
+            fingerprints: of the checkpoints asked about, each then listed by itself; None for all in one listing.
+        """
+        if fingerprints is None:
+            listed = self._listed(layout.records_prefix(self.data))
+        else:
+            prefixes = [layout.records_prefix(self.data, fingerprint) for fingerprint in fingerprints]
+            with ThreadPoolExecutor(READERS, thread_name_prefix="store") as pool:
+                listed = dict(ChainMap(*pool.map(self._listed, prefixes)))
+        return {fingerprint: set(shards) for fingerprint, shards in listed.items()}
 
     def read(self, record: Record) -> Predictions:
         """The predictions that a record certifies, verified.

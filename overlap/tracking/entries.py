@@ -61,6 +61,7 @@ def checkpoints(results: Results) -> list[Entry]:
         low, high = wilson(row["accuracy"], row["n"])
         scalars |= {"accuracy_low": low, "accuracy_high": high, **results.measures.get(name, {})}
         training = {column: str(row[column]) for column in TRAINING if row.get(column) is not None}
+        status = "quarantined" if row.get("status") == "quarantined" else "complete"
         identity = {
             "model": name,
             "fingerprint": str(row["fingerprint"] or ""),
@@ -68,9 +69,7 @@ def checkpoints(results: Results) -> list[Entry]:
             "dataset_digest": results.dataset_digest,
         }
         entries.append(
-            Entry(
-                "checkpoint", f"{name} · {results.data}", identity, training, _metrics(scalars), {"status": "complete"}
-            )
+            Entry("checkpoint", f"{name} · {results.data}", identity, training, _metrics(scalars), {"status": status})
         )
     return entries
 

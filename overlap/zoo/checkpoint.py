@@ -8,6 +8,7 @@ from typing import Any
 
 from overlap.identity import fingerprint
 from overlap.methodology import Training
+from overlap.zoo.class_spaces import ClassMap
 from overlap.zoo.preprocessing import Preprocessing
 
 SCHEMA = 1
@@ -65,11 +66,19 @@ class Candidate:
     preprocessing: Preprocessing
     numeric: Numeric
     classes: int
+    """Of the head."""
     weights: str
     """Path or URI of the weights, or `timm:NAME` / `torchvision:NAME` for the source's own."""
     allow_pickle: bool = False
     training: Training = field(default_factory=Training)
     published_top1: float | None = None
+    class_map: ClassMap | None = None
+    """From the head's classes to the data's; None where they are the same."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits that are stored for an image: of the data's classes."""
+        return self.classes if self.class_map is None else len(self.class_map.columns)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class Checkpoint:
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a stored prediction, as plain JSON."""
+        mapped = self.candidate.class_map
         return {
             "schema": SCHEMA,
             "weights": self.weights_digest,
@@ -100,6 +110,7 @@ class Checkpoint:
             "preprocessing": asdict(self.candidate.preprocessing),
             "numeric": asdict(self.candidate.numeric),
             "output": "logits",
+            **({} if mapped is None else {"class_map": mapped.digest}),
         }
 
     @cached_property

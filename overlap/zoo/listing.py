@@ -7,8 +7,11 @@ import polars as pl
 from overlap.errors import StudyError
 from overlap.methodology import Training
 from overlap.study import Study
+from overlap.zoo import timm_names
 from overlap.zoo.checkpoint import Candidate
-from overlap.zoo.resolve import resolve
+from overlap.zoo.derived import derived
+from overlap.zoo.resolve import data_space, resolve
+from overlap.zoo.timm_parameters import parameters
 
 
 def listing(study: Study) -> pl.DataFrame:
@@ -19,7 +22,8 @@ def listing(study: Study) -> pl.DataFrame:
     """
     if not study.data:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
-    candidates, rejected = resolve(study, next(iter(study.data.values())).classes)
+    name, data = next(iter(study.data.items()))
+    candidates, rejected = resolve(study, data.classes, data_space(name, data))
     rows = [_row(candidate) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]
     return pl.DataFrame(rows, schema=SCHEMA).sort("model")
@@ -29,7 +33,10 @@ SCHEMA = {
     "model": pl.String,
     "source": pl.String,
     "architecture": pl.String,
+    "family": pl.String,
+    "parameters": pl.Int64,
     "weights": pl.String,
+    "license": pl.String,
     "height": pl.Int64,
     "width": pl.Int64,
     "crop_pct": pl.Float64,
@@ -38,7 +45,9 @@ SCHEMA = {
     "interpolation": pl.String,
     "dtype": pl.String,
     "published_top1": pl.Float64,
+    "class_space": pl.String,
     **{f"training_{name}": pl.String for name in Training.model_fields},
+    "training_resolution": pl.Int64,
     "problem": pl.String,
 }
 
@@ -58,5 +67,20 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "interpolation": preprocessing.interpolation,
         "dtype": candidate.numeric.dtype,
         "published_top1": candidate.published_top1,
+        "class_space": None if candidate.class_map is None else candidate.class_map.space,
         **{f"training_{name}": value for name, value in candidate.training.model_dump().items()},
+        **_told(candidate),
     }
+
+
+def _told(candidate: Candidate) -> dict[str, object]:
+    """What timm's name says beside the training columns; of weights that are the user's, only of their architecture."""
+    name = candidate.architecture.name
+    source = f"{candidate.architecture.source}:{name}"
+    told = derived(source, candidate.weights)
+    if told is None:
+        return {}
+    of_architecture: dict[str, object] = {"family": told.family, "parameters": parameters(name.partition(".")[0])}
+    if candidate.weights != source:
+        return of_architecture
+    return of_architecture | {"license": timm_names.licence(name), "training_resolution": timm_names.resolution(name)}

@@ -2,42 +2,125 @@
 
 from __future__ import annotations
 
-from overlap.errors import CheckpointError
-from overlap.study import CheckpointEntry, Study
+from dataclasses import replace
+
+from overlap.errors import CheckpointError, StudyError
+from overlap.study import CheckpointEntry, Data, Study, ZooQuery
 from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
+from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
+from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
+from overlap.zoo.folders import checkpoints_in, tame
 from overlap.zoo.preprocessing import Preprocessing, override
-from overlap.zoo.sources import select_timm, source
+from overlap.zoo.queries import select
+from overlap.zoo.sources import source
+
+COMMON = "imagenet-1k"
+"""What the source's own weights with 1,000 classes tell apart, on data whose class numbers are said to be synsets."""
 
 
-def resolve(study: Study, classes: int) -> tuple[list[Candidate], list[Rejected]]:
-    """Resolve every checkpoint of a study for a data set of so many classes.
-
-    Returns:
-        Candidates and rejected checkpoints, each in the study's order; a query's in order of name, less those that the
-        study lists itself.
+def data_space(name: str, data: Data) -> ClassSpace | None:
+    """What the class numbers of a data set stand for; None where the study does not say.
 
     Raises:
-        StudyError: a query matches nothing.
+        StudyError: no such class space, an unreadable list, or another number of classes.
     """
-    listed = {entry.id for entry in study.checkpoint}
-    entries = [*study.checkpoint]
-    for query in study.zoo:
-        for name in select_timm(query.select, classes):
-            if name not in listed:
-                listed.add(name)
-                entries.append(CheckpointEntry(id=name, source=f"{query.source}:{name}"))
+    space = class_space(data.class_space, data.synsets)
+    if space is not None and len(space) != data.classes:
+        raise StudyError(f"data.{name}: {space.name} has {len(space)} classes, but classes = {data.classes}; mend one")
+    return space
+
+
+def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tuple[list[Candidate], list[Rejected]]:
+    """Resolve every checkpoint of a study for a data set of so many classes.
+
+    Args:
+        study: the study.
+        classes: number of the data's classes.
+        space: what they stand for; without it no head is mapped.
+
+    Returns:
+        Candidates and rejected checkpoints, each in the study's order; a query's or folder's in order of name, less
+        those that the study lists itself.
+
+    Raises:
+        StudyError: a query matches nothing, a folder holds nothing, or there is no such class space.
+    """
+    entries, rejected = _entries(study, classes, space)
     candidates: list[Candidate] = []
-    rejected: list[Rejected] = []
+    called = study_names(entries)
     for entry in entries:
         try:
-            candidates.append(_candidate(entry, study, classes))
+            candidate = _candidate(entry, study, classes, space)
+            candidates.append(replace(candidate, training=training(entry, called)))
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
     return candidates, rejected
 
 
-def _candidate(entry: CheckpointEntry, study: Study, classes: int) -> Candidate:
+def _entries(study: Study, classes: int, space: ClassSpace | None) -> tuple[list[CheckpointEntry], list[Rejected]]:
+    """The study's own checkpoints, then those of its queries and folders, less those whose name is taken."""
+    own = {entry.id for entry in study.checkpoint}
+    taken = set(own)
+    entries, rejected = [*study.checkpoint], list[Rejected]()
+    for query in study.zoo:
+        for one in _expanded(query, study, classes, space):
+            if one.id in own or (one.id in taken and query.folder is None):
+                continue  # the study lists it itself, or another query has selected the very same weights
+            if one.id in taken:
+                folder = str(query.folder)
+                called = tame(f"{one.id}@{folder.rstrip('/').rpartition('/')[2]}")
+                reason = one.reason if isinstance(one, Rejected) else f"another checkpoint is called '{one.id}' too"
+                rejected.append(Rejected(called, f"zoo: folder {folder}: {reason}; rename one, or give it an id"))
+            elif isinstance(one, Rejected):
+                rejected.append(one)
+            else:
+                entries.append(one)
+            taken.add(one.id)
+    return entries, rejected
+
+
+def _expanded(
+    query: ZooQuery, study: Study, classes: int, space: ClassSpace | None
+) -> list[CheckpointEntry] | list[CheckpointEntry | Rejected]:
+    if query.folder is not None:
+        return checkpoints_in(query, study.path.parent, study.store.endpoint_url)
+    asked = known_space(query.class_space or COMMON) if query.class_space or space else None
+    return [
+        CheckpointEntry(id=name, source=f"{query.source}:{name}", class_space=query.class_space)
+        for name in select(query, classes if asked is None else len(asked))
+    ]
+
+
+def _head(
+    entry: CheckpointEntry, own: int | None, classes: int, space: ClassSpace | None
+) -> tuple[int, ClassMap | None]:
+    """Number of classes of a head, and how they are mapped to the data's; `own` is that of the source's own weights."""
+    head = class_space(entry.class_space, entry.synsets)
+    if head is None and space is not None and own == len(known_space(COMMON)):
+        head = known_space(COMMON)
+    if head is None:
+        if own not in (None, classes):
+            known = " or ".join(f'"{name}"' for name in spaces_of_size(own or 0))
+            hint = f", map it (class_space = {known} here, and the data's in its section)" if known else ""
+            raise CheckpointError(
+                f"the weights of {entry.source} tell {own} classes apart, the data has {classes}; "
+                f"give weights of your own{hint}, or leave it out"
+            )
+        return classes, None
+    if space is None:
+        raise CheckpointError(
+            f"'{entry.id}' has a class space ({head.name}), the data has none; give the data class_space or synsets"
+        )
+    if own not in (None, len(head)):
+        raise CheckpointError(
+            f"the weights of {entry.source} tell {own} classes apart, {head.name} has {len(head)}; mend class_space"
+        )
+    return len(head), class_map(head, space)
+
+
+def _candidate(entry: CheckpointEntry, study: Study, classes: int, space: ClassSpace | None) -> Candidate:
+    own: int | None = None
     if entry.factory is not None:
         folder = str(study.path.parent)
         architecture = Architecture(
@@ -55,21 +138,17 @@ def _candidate(entry: CheckpointEntry, study: Study, classes: int) -> Candidate:
         if not name:
             raise CheckpointError(f"source '{entry.source}' is not SOURCE:NAME, for instance timm:resnet50.a1_in1k")
         base = source(library).preprocessing(name)
-        own = source(library).classes(name)
-        if entry.weights is None and own != classes:
-            raise CheckpointError(
-                f"the weights of {entry.source} tell {own} classes apart, the data has {classes}; "
-                "give weights of your own, or leave it out"
-            )
+        own = source(library).classes(name) if entry.weights is None else None
         architecture = Architecture(source=library, name=name, arguments=dict(entry.arguments))
+    head, mapped = _head(entry, own, classes, space)
     return Candidate(
         id=entry.id,
         architecture=architecture,
         preprocessing=override(base, entry.preprocess),
         numeric=Numeric.of(study.predict.dtype),
-        classes=classes,
+        classes=head,
+        class_map=mapped,
         weights=entry.weights or str(entry.source),
         allow_pickle=entry.allow_pickle,
-        training=entry.training,
         published_top1=entry.published_top1,
     )

@@ -6,12 +6,12 @@ A source is a row of `SOURCES`. Nothing is instantiated to resolve a name; libra
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from overlap.errors import CheckpointError, StudyError
+from overlap.errors import CheckpointError
+from overlap.zoo import timm_names
 from overlap.zoo.preprocessing import Preprocessing, from_timm
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def _timm_preprocessing(name: str) -> Preprocessing:
     from timm.data.config import resolve_data_config
 
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture) or (tag and name not in timm.list_pretrained(f"{architecture}.*")):
+    if not timm.is_model(architecture) or (tag and not timm_names.is_published(name)):
         known = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else timm.list_models()
         raise CheckpointError(f"timm has no model '{name}'{_nearest(name, known)}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    config = timm_names.config(name)
     return from_timm(resolve_data_config(pretrained_cfg=config.to_dict() if config else {}, args={"in_chans": 3}))
 
 
@@ -68,13 +68,6 @@ def _timm_pretrained(name: str) -> nn.Module:
 
     module: nn.Module = timm.create_model(name, pretrained=True)
     return module
-
-
-def _timm_classes(name: str) -> int:
-    import timm
-
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return int(config.num_classes) if config is not None else 0
 
 
 def _timm_version() -> str:
@@ -138,7 +131,7 @@ def _torchvision_version() -> str:
 
 
 SOURCES: dict[str, Source] = {
-    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, _timm_classes, _timm_version),
+    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, timm_names.classes, _timm_version),
     "torchvision": Source(
         _torchvision_preprocessing,
         _torchvision_build,
@@ -147,29 +140,6 @@ SOURCES: dict[str, Source] = {
         _torchvision_version,
     ),
 }
-
-
-def select_timm(patterns: tuple[str, ...], classes: int) -> list[str]:
-    """Pretrained timm tags that match any of the patterns (`*` and `?`) and tell so many classes apart, sorted.
-
-    Raises:
-        StudyError: a pattern matches none; the text gives the nearest names.
-    """
-    import timm
-
-    tags = timm.list_pretrained()
-    chosen: set[str] = set()
-    for pattern in patterns:
-        matches = fnmatch.filter(tags, pattern)
-        if not matches:
-            raise StudyError(f"zoo: select '{pattern}' matches no pretrained timm model{_nearest(pattern, tags)}")
-        fitting = [name for name in matches if _timm_classes(name) == classes]
-        if not fitting:
-            raise StudyError(
-                f"zoo: none of the {len(matches)} timm models that select '{pattern}' matches has {classes} classes"
-            )
-        chosen.update(fitting)
-    return sorted(chosen)
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from overlap import files
 from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing, StoreError, gist
 from overlap.identity import digest_file
 from overlap.store import layout, memo
 from overlap.store.folder import Folder
-from overlap.store.objects import Objects
+from overlap.store.objects import READERS, Objects
 from overlap.zoo.sources import SOURCES, source
 
 CACHE_VARIABLE = "OVERLAP_CACHE"
+INDEX = "weights-index"
+"""Kind of the memo of all weights together."""
+SCHEMA = 1
+"""Version of what that memo holds."""
 
 
 @dataclass(frozen=True)
@@ -32,28 +38,57 @@ class Staged:
     bytes: int
 
 
-def recall(reference: str, objects: Objects, endpoint_url: str | None = None) -> Staged | None:
-    """What the store holds of weights that were staged before and have not changed since, or None.
+def recall(
+    references: Sequence[str], objects: Objects, endpoint_url: str | None = None
+) -> list[Staged | CheckpointError | None]:
+    """What the store holds of weights that were staged before and have not changed since; None of others.
+
+    Takes a number of requests to the store that does not grow with the references: one memo of all, and one listing.
+    What that memo lacks is looked for in the memos of each, and is in that of all from then on. Of weights that lie in
+    one folder of a bucket the folder is listed.
 
     Args:
-        reference: a path, `s3://` or `http(s)://` address, or `timm:NAME` / `torchvision:NAME` for the source's own.
+        references: paths, `s3://` or `http(s)://` addresses, or `timm:NAME` / `torchvision:NAME` for the source's own.
         objects: the store.
         endpoint_url: server of `s3://` addresses.
 
+    Returns:
+        One answer a reference; the error itself where there is no such file, or it cannot be reached.
+
     Raises:
-        CheckpointError: there is no such file, or where it should be cannot be reached.
         StoreError: the store cannot be reached.
     """
-    known = memo.recall(_memo(_version(reference, endpoint_url)), objects)
-    if known is None:
-        return None
-    staged = Staged(known["digest"], known["bytes"])
-    held = objects.head(layout.weights(staged.digest))
-    return staged if held is not None and held.size == staged.bytes else None
+    together = files.listed(references, endpoint_url)
+
+    def look(reference: str) -> files.Version | CheckpointError:
+        try:
+            return together.get(reference) or _version(reference, endpoint_url)
+        except CheckpointError as error:
+            return error
+
+    with ThreadPoolExecutor(READERS) as readers:
+        looked = list(readers.map(look, references))
+    wanted = {_memo(version) for version in looked if isinstance(version, files.Version)}
+    index = memo.key(INDEX, SCHEMA)
+    known: dict[str, dict[str, Any]] = memo.recall(index, objects) or {} if wanted else {}
+    single = memo.recall_many(wanted - known.keys(), objects)
+    held = {info.key: info.size for info in objects.list(layout.weights(""))} if known or single else {}
+    known |= {key: {"digest": told["digest"], "bytes": told["bytes"]} for key, told in single.items()}
+    known = {key: told for key, told in known.items() if held.get(layout.weights(told["digest"])) == told["bytes"]}
+    if single.keys() & known.keys():
+        memo.remember(index, known, objects)
+    return [
+        version
+        if isinstance(version, CheckpointError)
+        else None
+        if (told := known.get(_memo(version))) is None
+        else Staged(told["digest"], told["bytes"])
+        for version in looked
+    ]
 
 
 def stage(reference: str, objects: Objects, endpoint_url: str | None = None) -> Staged:
-    """Bring weights into the store and remember it; arguments as for `recall`.
+    """Bring weights into the store and remember it; arguments as for `recall`, of one reference.
 
     Raises:
         CheckpointError: the weights cannot be had; the text names them and the mend.

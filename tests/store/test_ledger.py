@@ -342,3 +342,11 @@ def test_foreign_objects_between_records_are_passed_over(ledger: Ledger) -> None
     assert ledger.recorded() == {FP: {NAMES[0]}}
     assert ledger.records(FP) == {NAMES[0]: record}
     assert ledger.failures() == []
+
+
+def test_some_checkpoints_are_listed_each_by_itself(ledger: Ledger) -> None:
+    for shard, fingerprint in ((0, FP), (2, FP), (1, OTHER)):
+        _certify(ledger, shard, fingerprint=fingerprint)
+    assert ledger.recorded([FP, "d" * 16]) == {FP: {NAMES[0], NAMES[2]}}
+    assert ledger.recorded([]) == {}
+    assert ledger.recorded([FP, OTHER]) == ledger.recorded()

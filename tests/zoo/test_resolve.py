@@ -8,11 +8,12 @@ import pytest
 import timm
 
 from overlap.errors import StudyError
-from overlap.study import load_study
+from overlap.study import ZooQuery, load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
 from overlap.zoo.listing import listing
+from overlap.zoo.queries import select
 from overlap.zoo.resolve import resolve
-from overlap.zoo.sources import select_timm, source
+from overlap.zoo.sources import source
 
 HEAD = 'name = "s"\n[data.val]\nshards = "x.tar"\nclasses = 1000\n'
 
@@ -123,11 +124,13 @@ def test_a_query_takes_only_models_of_the_datas_classes() -> None:
     mixed = timm.list_pretrained("vit_base_patch16_224.*")
     kinds = {name: timm.get_pretrained_cfg(name).num_classes for name in mixed}
     assert len(set(kinds.values())) > 1
-    assert select_timm(("vit_base_patch16_224.*",), 1000) == sorted(name for name in mixed if kinds[name] == 1000)
+    assert select(ZooQuery(source="timm", select=("vit_base_patch16_224.*",)), 1000) == sorted(
+        name for name in mixed if kinds[name] == 1000
+    )
     with pytest.raises(StudyError, match=r"zoo: none of the \d+ timm models that select 'resnet18.\*' matches has 7"):
-        select_timm(("resnet18.*",), 7)
+        select(ZooQuery(source="timm", select=("resnet18.*",)), 7)
     with pytest.raises(StudyError, match=r"zoo: select 'resnet18a' matches no pretrained timm model; nearest: "):
-        select_timm(("resnet18a",), 1000)
+        select(ZooQuery(source="timm", select=("resnet18a",)), 1000)
 
 
 def test_the_whole_zoo_resolves_in_seconds(tmp_path: Path) -> None:
