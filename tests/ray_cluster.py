@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import subprocess
 import sysconfig
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from tests.servers import free_ports
-from tests.small_study import MARK, end_marked, marked, surroundings
+from tests.small_study import MARK, SESSIONS, end_marked, surroundings
 
 QUICK = {
     "RAY_health_check_initial_delay_ms": "500",
@@ -72,13 +69,7 @@ class RayCluster:
         end_marked(mark)
 
     def close(self) -> None:
-        """SIGTERM to the head's processes, SIGKILL to what is left."""
-        for pid in marked(self.mark):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + 3
-        while marked(self.mark) and time.monotonic() < until:
-            time.sleep(0.1)
+        """SIGKILL the head's processes: nothing they hold outlives the tests."""
         end_marked(self.mark)
 
     def _start(self, mark: str, arguments: list[str]) -> None:
@@ -92,7 +83,7 @@ class RayCluster:
         ]
         log = self.scratch / f"{mark}.ray"
         with log.open("wb") as file:
-            done = subprocess.run(
+            starter = subprocess.Popen(
                 [str(ray), "start", *arguments, *ports],
                 env=os.environ | self.environment | {MARK: mark},
                 cwd=self.scratch,
@@ -100,9 +91,12 @@ class RayCluster:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                timeout=90,
-                check=False,
             )
-        if done.returncode != 0:
+        SESSIONS[mark] = starter.pid
+        try:
+            failed = starter.wait(90) != 0
+        except subprocess.TimeoutExpired:
+            failed = True
+        if failed:
             end_marked(mark)
             raise RuntimeError(f"ray start failed: {log.read_text(errors='replace')[-2000:]}")

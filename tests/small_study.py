@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -34,6 +35,8 @@ IMAGES = 240
 SHARDS = 6
 CLASSES = 10
 MARK = "OVERLAP_TEST_MARK"
+SESSIONS: dict[str, int] = {}
+"""Process session by mark."""
 PIXELS = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "crop_pct": 1.0}
 TABLES = ("models", "pairs", "pair_ensembles", "ensembles", "categories")
 
@@ -231,6 +234,8 @@ class Ran:
     stdout: str
     stderr: str
     seconds: float
+    cpu: float = 0.0
+    """Seconds of processor time, of a command that was a process of its own."""
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -266,7 +271,7 @@ class Command:
         self.scratch = scratch
         settings = surroundings(self.mark, scratch) | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self._out, self._err = scratch / f"{self.mark}.out", scratch / f"{self.mark}.err"
-        self.started = time.monotonic()
+        self.started, self._cpu = time.monotonic(), _children_cpu()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "overlap.cli", *arguments],
@@ -277,6 +282,7 @@ class Command:
                 stderr=err,
                 start_new_session=True,
             )
+        SESSIONS[self.mark] = self.process.pid
 
     def wait(self, timeout: float = 120.0) -> Ran:
         """Its end, and that nothing it started outlives it."""
@@ -287,16 +293,22 @@ class Command:
             raise AssertionError(f"no end after {timeout} s: {self._err.read_text()[-3000:]}") from None
         seconds = time.monotonic() - self.started
         assert self.gone(), f"left behind: {self.family()}"
-        return Ran(code, self._out.read_text(), self._err.read_text(), seconds)
+        return Ran(code, self._out.read_text(), self._err.read_text(), seconds, _children_cpu() - self._cpu)
 
     def kill(self) -> None:
-        """SIGKILL the driver alone; Ray's own watchers are to end the rest, which is waited for."""
+        """SIGKILL the driver alone; Ray's own watchers are to end what works for it.
+
+        Its agents may seek their lost head for a minute more, where the driver was ending Ray; they are ended here.
+        """
         self.process.kill()
         self.process.wait()
-        if not self.gone(20.0):
-            left = self.family()
-            self.end()
-            raise AssertionError(f"the driver is dead and these live on: {left}")
+        until = time.monotonic() + 20
+        while left := {pid: line for pid, line in self.family().items() if "Agent" not in line}:
+            if time.monotonic() > until:
+                self.end()
+                raise AssertionError(f"the driver is dead and these live on: {left}")
+            time.sleep(0.05)
+        self.end()
 
     def end(self) -> None:
         """SIGKILL everything of this command that is left, by pid."""
@@ -317,14 +329,25 @@ class Command:
         return marked(self.mark)
 
 
+def _children_cpu() -> float:
+    """Processor time of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def marked(mark: str) -> dict[int, str]:
-    """Living processes whose environment at their start held the mark: pid to command line."""
+    """Living processes of what was started with this mark: pid to command line.
+
+    By session, and by the mark in the environment for what left its session; the environment alone would not do, since
+    processes that set a long title write over the beginning of it.
+    """
     wanted = f"{MARK}={mark}".encode()
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+                if session == SESSIONS.get(mark) or wanted in (entry / "environ").read_bytes().split(b"\0"):
                     line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                     if line:  # a zombie has none
                         found[int(entry.name)] = line[:120]

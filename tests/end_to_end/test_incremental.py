@@ -30,7 +30,7 @@ def test_the_same_again_computes_nothing_and_starts_no_ray(undisturbed: SmallStu
 
     assert ran.code == 0, ran
     assert ran.stderr == ""
-    assert ran.seconds < 10
+    assert ran.cpu < 10, "ten seconds, on a machine that does nothing else"
     assert (ran.outcome["units"], ran.outcome["computed"], ran.outcome["images_decoded"]) == (0, 0, 0)
     assert not ran.outcome["reduced"]
     assert _ray_sessions(scratch) == sessions

@@ -15,7 +15,7 @@ import overlap
 from tests.ray_cluster import TOKEN, RayCluster
 from tests.servers import SeaweedFS
 from tests.small_study import DATA, TABLES, Ran, SmallStudy, equal, marked, read_tables
-from tests.study_fixtures import Run
+from tests.study_fixtures import Run, invoke
 from tests.view.mlflow_server import mlflow_server
 
 BUCKET = "overlap-end-to-end"
@@ -89,7 +89,7 @@ def on_servers(
         client = MlflowClient(tracking_uri=uri)
         (experiment,) = [found for found in client.search_experiments() if found.name == "small"]
         before = len(client.search_runs([experiment.experiment_id]))
-        again = study.run("--address", cluster.address, **arguments)
+        again = invoke("run", str(study.path), "--json", "--address", cluster.address)
         runs = list(client.search_runs([experiment.experiment_id]))
         artifacts = {
             item.path
@@ -129,7 +129,6 @@ def test_again_there_is_nothing_to_do(on_servers: OnServers, cluster: RayCluster
     again = on_servers.again
     assert again.code == 0, again
     assert (again.outcome["units"], again.outcome["computed"], again.outcome["reduced"]) == (0, 0, False)
-    assert again.seconds < 15
     assert len(on_servers.runs) == on_servers.runs_before
     assert any("raylet" in line for line in marked(cluster.mark).values()), "the cluster is left as it was"
 

@@ -102,7 +102,11 @@ def test_the_driver_is_killed_again_and_again(
     fresh: SmallStudy, undisturbed: SmallStudy, scratch: Path, cluster: RayCluster, run: Run
 ) -> None:
     """First one that has started Ray itself, whose processes end with it; then two on a cluster, which stays."""
-    moments = [(_units(1, 12), []), (_units(1, 12), ["--address", cluster.address]), (_after_prediction, [])]
+    moments = [
+        (_units(1, 12), []),
+        (_units(1, 12), ["--address", cluster.address]),
+        (_after_prediction, ["--address", cluster.address]),
+    ]
     before: dict[str, bytes] = {}
     for seed, (moment, arguments) in enumerate(moments):
         reached = moment(fresh, random.Random(seed))
