@@ -73,8 +73,9 @@ def demo(folder: Path, as_json: bool) -> None:
 @ADDRESS
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, for a smoke run; kept apart.")
 @click.option("--verify", is_flag=True, help="Hash everything again and check every certified object.")
+@click.option("--offline", is_flag=True, help="Ask no hub and no web server for weights (also HF_HUB_OFFLINE=1).")
 @AS_JSON
-def run(study: Path, address: str | None, limit: int | None, verify: bool, as_json: bool) -> None:
+def run(study: Path, address: str | None, limit: int | None, verify: bool, offline: bool, as_json: bool) -> None:
     """Bring a study up to date: predict what is missing, reduce, report. Run it again whenever something may be new."""
     from overlap.console import Terminal
     from overlap.study import load_study
@@ -82,7 +83,7 @@ def run(study: Path, address: str | None, limit: int | None, verify: bool, as_js
 
     loaded = load_study(study)
     with Terminal() as terminal:
-        outcomes = run_study(loaded, terminal, address=address, limit=limit, verify=verify)
+        outcomes = run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline)
     _conclude(loaded, outcomes, as_json)
 
 
@@ -285,8 +286,8 @@ def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
     from overlap.tracking.server import how_to_open
 
     for outcome in outcomes:
-        for model, reason in outcome.failed.items():
-            click.echo(f"failed: {model}: {reason}", err=True)
+        for reason, models in outcome.reasons.items():
+            click.echo(f"failed: {', '.join(models)}: {reason}", err=True)
         for file, reason in outcome.blocked.items():
             click.echo(f"unreadable: {file}: {reason}", err=True)
         if outcome.blocked:
