@@ -25,8 +25,8 @@ TIMEOUT = (10, 60)
 """Seconds to connect, and between two packets, before a server counts as gone."""
 ATTEMPTS = 3
 """Of a transfer that breaks."""
-PIECE = 1 << 20
-"""Bytes held in memory while a file is fetched."""
+PIECE = 1 << 16
+"""Bytes held in memory while a file is fetched; so many may be lost where a transfer breaks."""
 NO_HEAD = (403, 405, 501)
 """What servers answer that do not know HEAD, or (signed addresses) refuse it."""
 
