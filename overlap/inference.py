@@ -23,7 +23,7 @@ from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint, Numeric
 from overlap.zoo.loading import load
-from overlap.zoo.weights import fetch
+from overlap.zoo.weights import fetched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +87,8 @@ class Predictor:
             self._resident.move_to_end(checkpoint.fingerprint)
             return self._resident[checkpoint.fingerprint][0]
         self._make_room(checkpoint.weights_bytes)
-        module = load(checkpoint.candidate, fetch(checkpoint.weights_digest, self._objects))
+        with fetched(checkpoint.weights_digest, self._objects) as weights:
+            module = load(checkpoint.candidate, weights)
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         self._make_room(size)  # again: a file of half precision takes twice its size

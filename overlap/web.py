@@ -2,13 +2,17 @@
 
 Guarantees: transfers that break or stall are tried again a few times; what a server announced and did not send is an
 error; no compression is asked for, so that lengths mean what they say. Every failure is one line with the address.
+A file that is fetched goes on where an earlier transfer broke, in this process or one before, if the server still has
+the same version (its ETag, or else its date) and can send a part; nothing is ever put together from two versions.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,8 +25,8 @@ TIMEOUT = (10, 60)
 """Seconds to connect, and between two packets, before a server counts as gone."""
 ATTEMPTS = 3
 """Of a transfer that breaks."""
-PIECE = 1 << 20
-"""Bytes held in memory while a file is fetched."""
+PIECE = 1 << 16
+"""Bytes held in memory while a file is fetched; so many may be lost where a transfer breaks."""
 NO_HEAD = (403, 405, 501)
 """What servers answer that do not know HEAD, or (signed addresses) refuse it."""
 
@@ -62,48 +66,120 @@ def read(uri: str) -> bytes:
 def fetch(uri: str, path: Path) -> None:
     """The whole file, to a local path.
 
+    What came of it lies beside the path, `NAME.part` with `NAME.part.json` on its version, until all of it has come;
+    only one process may fetch to a path at a time.
+
     Raises:
         DataError: as for `read`, or it cannot be written.
     """
-
-    def write() -> None:
-        with path.open("wb") as file:
-            for piece in _pieces(uri):
-                file.write(piece)
-
-    _again(uri, write)
-
-
-def _again(uri: str, transfer: Callable[[], Result]) -> Result:
+    part = path.with_name(f"{path.name}.part")
+    note = path.with_name(f"{path.name}.part.json")
+    _again(uri, lambda: _go_on(uri, part, note), lambda: _size(part))
     with _told(uri):
-        for attempt in range(ATTEMPTS):
+        part.replace(path)
+        note.unlink(missing_ok=True)
+
+
+def _go_on(uri: str, part: Path, note: Path) -> None:
+    """Fetch what `part` lacks, or all of it where that cannot be told or the version is another."""
+    validator = ""
+    if (came := _size(part)) > 0:
+        with suppress(OSError, ValueError, KeyError):
+            kept = json.loads(note.read_text(encoding="utf-8"))
+            validator = kept["validator"] if kept["uri"] == uri else ""
+    wanted = {"Range": f"bytes={came}-", "If-Range": validator} if validator else {}
+    with _ask("GET", uri, wanted) as answer:
+        if answer.status_code == 416 and wanted:  # there is no more to send, or it has shrunk: not worth telling apart
+            note.unlink(missing_ok=True)
+            raise _CutError(f"{came} bytes came, and the server has no more of this version")
+        answer.raise_for_status()
+        start, total = 0, _announced(answer)
+        if answer.status_code == 206:
+            start, total = _range(answer)
+        if start not in (0, came):
+            note.unlink(missing_ok=True)
+            raise _CutError(f"bytes from {came} on were asked for, those from {start} on came")
+        _keep(note, uri, _validator(answer))
+        with part.open("ab" if start else "wb") as file:
+            for piece in _read(answer):
+                file.write(piece)
+        if total is not None and _size(part) != total:
+            if _size(part) > total:
+                note.unlink(missing_ok=True)
+            raise _CutError(f"{_size(part)} of {total} bytes came")
+
+
+def _keep(note: Path, uri: str, validator: str) -> None:
+    if validator:
+        note.write_text(json.dumps({"uri": uri, "validator": validator}), encoding="utf-8")
+    else:
+        note.unlink(missing_ok=True)
+
+
+def _validator(answer: requests.Response) -> str:
+    """What names this version of a file byte for byte, empty where nothing does."""
+    etag = answer.headers.get("ETag", "")
+    return answer.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
+
+
+def _range(answer: requests.Response) -> tuple[int, int | None]:
+    """First byte of a part, and the size of the whole where the server tells."""
+    stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+    if stated is None:
+        raise _CutError("the server sent a part without saying which")
+    return int(stated[1]), None if stated[2] == "*" else int(stated[2])
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _again(uri: str, transfer: Callable[[], Result], reached: Callable[[], int] = lambda: 0) -> Result:
+    """Try a transfer until it has failed so often without having got any further."""
+    with _told(uri):
+        furthest, attempt = reached(), 0
+        while True:
             try:
                 return transfer()
             except _CutError:
-                if attempt == ATTEMPTS - 1:
+                attempt += 1
+                if reached() > furthest:
+                    furthest, attempt = reached(), min(attempt, 1)
+                if attempt >= ATTEMPTS:
                     raise
-                time.sleep(0.2 * 2**attempt)
-    raise AssertionError("unreachable")
+                time.sleep(0.2 * 2 ** (attempt - 1))
 
 
 def _pieces(uri: str) -> Iterator[bytes]:
-    from requests import exceptions
-
     with _ask("GET", uri) as answer:
         answer.raise_for_status()
-        announced = None if "Content-Encoding" in answer.headers else answer.headers.get("Content-Length")
-        came = 0
-        try:
-            for piece in answer.iter_content(PIECE):
-                came += len(piece)
-                yield piece
-        except (exceptions.ChunkedEncodingError, exceptions.ConnectionError) as error:
-            raise _CutError(f"{came} of {announced or 'unknown'} bytes came") from error
-        if announced is not None and came != int(announced):
+        announced, came = _announced(answer), 0
+        for piece in _read(answer):
+            came += len(piece)
+            yield piece
+        if announced is not None and came != announced:
             raise _CutError(f"{came} of {announced} bytes came")
 
 
-def _ask(method: str, uri: str) -> requests.Response:
+def _announced(answer: requests.Response) -> int | None:
+    """Bytes that a whole file has, where the server tells."""
+    stated = None if "Content-Encoding" in answer.headers else answer.headers.get("Content-Length")
+    return None if stated is None else int(stated)
+
+
+def _read(answer: requests.Response) -> Iterator[bytes]:
+    from requests import exceptions
+
+    came = 0
+    try:
+        for piece in answer.iter_content(PIECE):
+            came += len(piece)
+            yield piece
+    except (exceptions.ChunkedEncodingError, exceptions.ConnectionError) as error:
+        raise _CutError(f"{came} of {answer.headers.get('Content-Length', 'unknown')} bytes came") from error
+
+
+def _ask(method: str, uri: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
@@ -113,8 +189,8 @@ def _ask(method: str, uri: str) -> requests.Response:
     retry = Retry(total=4, connect=2, backoff_factor=0.3, status_forcelist=busy, respect_retry_after_header=True)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
-    headers = {"Accept-Encoding": "identity"}
-    return session.request(method, uri, timeout=TIMEOUT, allow_redirects=True, stream=True, headers=headers)
+    asked = {"Accept-Encoding": "identity", **(headers or {})}
+    return session.request(method, uri, timeout=TIMEOUT, allow_redirects=True, stream=True, headers=asked)
 
 
 @contextmanager

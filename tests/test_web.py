@@ -103,3 +103,59 @@ def test_local_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
             files.read(str(path))
     with pytest.raises(DataError, match=r"gone: No such file.*; check the path and the space left"):
         files.copy_to(str(tmp_path / "gone"), tmp_path / "copy")
+
+
+@pytest.fixture
+def in_parts(tmp_path: Path) -> Iterator[WebServer]:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "a.tar").write_bytes(BODY)
+    with WebServer(folder, parts=True).running() as running:
+        yield running
+
+
+def test_a_transfer_goes_on_where_it_was_cut(in_parts: WebServer, tmp_path: Path) -> None:
+    in_parts.faults["/a.tar"] = ("cut", 5)  # each time half of the rest comes: more cuts than attempts without a gain
+    web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == BODY
+    assert in_parts.sent <= len(BODY) + 5 * web.PIECE
+    assert in_parts.asked["GET", "/a.tar"] == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "parts"]
+
+
+def test_another_run_goes_on_too(in_parts: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "ATTEMPTS", 1)
+    in_parts.faults["/a.tar"] = ("cut", 1)
+    with pytest.raises(DataError, match=rf"\d+ of {len(BODY)} bytes came"):
+        web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    came = (tmp_path / "copy.part").read_bytes()
+    assert len(came) > len(BODY) // 2 - web.PIECE
+    assert came == BODY[: len(came)]
+    assert not (tmp_path / "copy").exists()
+    web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == BODY
+    assert in_parts.sent <= len(BODY) + web.PIECE
+
+
+@pytest.mark.parametrize("size", [len(BODY), len(BODY) // 4])
+def test_two_versions_are_never_mixed(
+    size: int, in_parts: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = BODY[::-1][:size]
+    monkeypatch.setattr(web, "ATTEMPTS", 1)
+    in_parts.faults["/a.tar"] = ("cut", 1)
+    with pytest.raises(DataError):
+        web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    (in_parts.folder / "a.tar").write_bytes(other)
+    web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == other
+
+
+def test_what_was_left_of_something_else_is_not_gone_on_with(in_parts: WebServer, tmp_path: Path) -> None:
+    (tmp_path / "copy.part").write_bytes(b"x" * 100)
+    web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == BODY
+    (tmp_path / "copy.part").write_bytes(BODY + b"x")
+    (tmp_path / "copy.part.json").write_text(f'{{"uri": "{in_parts.url}/a.tar", "validator": "other"}}')
+    web.fetch(f"{in_parts.url}/a.tar", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == BODY

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 import threading
 import time
 from collections import Counter
@@ -14,9 +17,15 @@ from typing import Any
 
 
 class WebServer:
-    """Serves a folder. `faults` says by path what goes wrong, and how many times (-1 for ever)."""
+    """Serves a folder, in parts where `parts` says so, then with ETags and If-Range.
 
-    def __init__(self, folder: Path) -> None:
+    `faults` says by path what goes wrong, and how many times (-1 for ever).
+    """
+
+    def __init__(self, folder: Path, *, parts: bool = False) -> None:
+        self.folder, self.parts = folder, parts
+        self.sent = 0
+        """Bytes of bodies."""
         self.faults: dict[str, tuple[str, int]] = {}
         self.asked: Counter[tuple[str, str]] = Counter()
         """Requests by method and path."""
@@ -70,7 +79,25 @@ class _Handler(SimpleHTTPRequestHandler):
             return
         if self._kind == "slow":
             time.sleep(0.3)
-        super().do_GET()
+        if self._owner.parts and (path := self._owner.folder / self.path.lstrip("/")).is_file():
+            self._send_part(path.read_bytes())
+        else:
+            super().do_GET()
+
+    def _send_part(self, data: bytes) -> None:
+        tag = f'"{hashlib.md5(data).hexdigest()}"'
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked and self.headers.get("If-Range", tag) == tag else 0
+        if start >= len(data):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", tag)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        self.copyfile(io.BytesIO(data[start:]), self.wfile)
 
     def end_headers(self) -> None:
         if self._kind == "etag":
@@ -88,3 +115,4 @@ class _Handler(SimpleHTTPRequestHandler):
             data = data[: len(data) // 2]
             self.close_connection = True
         outputfile.write(data)
+        self._owner.sent += len(data)

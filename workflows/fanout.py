@@ -18,12 +18,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
+from overlap.study import is_uri
 from overlap.zoo.checkpoint import Checkpoint
-from workflows.cluster import on
+from workflows.cluster import Node, on
 from workflows.crew import Crew, Worker
 from workflows.leases import ATTEMPTS, Decode, Job, Lease, Schedule
-from workflows.plan import Plan
-from workflows.worker import Context, Decoded, Outcome, decode_shard
+from workflows.plan import Plan, location
+from workflows.worker import Context, Decoded, Outcome, decode_shard, fetch_ahead
 
 QUEUED = 2
 """Leases a predictor holds: the one it runs and the next, so that it never waits for the driver."""
@@ -88,6 +89,7 @@ class FanOut:
         self._decodes: dict[Any, tuple[str, Decode, list[Any]]] = {}
         self._batches: dict[tuple[str, Any], Any] = {}
         self._members: set[str] = set()
+        self._ahead: set[tuple[str, str]] = set()
         self._lost_decodes: Counter[str] = Counter()
         self._result = FanOutResult()
         self._store_error: str | None = None
@@ -141,6 +143,8 @@ class FanOut:
                 lease = self._schedule.next_lease(worker.node.id, worker.holds)
                 if lease is None:
                     break
+                if worker.leases and worker.holds != lease.fingerprint:
+                    self._fetch_ahead(worker.node, self._checkpoints[lease.fingerprint])
                 worker.holds = lease.fingerprint
                 batches = [self._batches[(worker.node.id, batch)] for batch in lease.batches]
                 replaces = [self._replaces.get((lease.fingerprint, shard)) for shard in lease.shards]
@@ -148,6 +152,13 @@ class FanOut:
                 worker.leases[worker.actor.run.remote(self._context, checkpoint, lease.shards, replaces, *batches)] = (
                     lease
                 )
+
+    def _fetch_ahead(self, node: Node, checkpoint: Checkpoint) -> None:
+        """Weights of a lease that waits behind another come to its node meanwhile; a folder is read where it is."""
+        wanted = (node.id, checkpoint.weights_digest)
+        if is_uri(self._plan.study.store.uri) and wanted not in self._ahead:
+            self._ahead.add(wanted)
+            fetch_ahead.options(scheduling_strategy=on(node)).remote(location(self._plan.study), wanted[1])
 
     def _collect(self, reference: Any) -> None:
         if reference in self._decodes:

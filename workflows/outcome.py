@@ -45,6 +45,14 @@ class Outcome:
         """0 where everything the study names is in the results, else 3."""
         return 3 if self.failed or self.blocked else 0
 
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """What failed, by reason: a hub that does not answer is one, whatever the number of models."""
+        found: dict[str, list[str]] = {}
+        for model, reason in self.failed.items():
+            found.setdefault(reason, []).append(model)
+        return found
+
     def summary(self) -> dict[str, Any]:
         """The outcome as plain JSON, without the tables."""
         return {name: value for name, value in vars(self).items() if name != "results"} | {

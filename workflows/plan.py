@@ -5,7 +5,8 @@ The only work here is identifying: shards and weights never seen before are read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,9 +17,10 @@ from overlap.images.shards import Shard
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import READERS, Location, Objects, open_objects
 from overlap.study import Study
+from overlap.zoo import hub
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
 from overlap.zoo.resolve import data_space, resolve
-from overlap.zoo.weights import Staged, recall, stage
+from overlap.zoo.weights import Staged, is_remote, out_of_reach, recall, recall_named, stage
 
 PAGE = 1000
 """Keys in one answer of S3 to a listing."""
@@ -54,7 +56,13 @@ def location(study: Study) -> Location:
 
 
 def make_plan(
-    study: Study, name: str, *, limit: int | None = None, verify: bool = False, mapper: Mapper = datasets.in_process
+    study: Study,
+    name: str,
+    *,
+    limit: int | None = None,
+    verify: bool = False,
+    offline: bool = False,
+    mapper: Mapper = datasets.in_process,
 ) -> Plan:
     """Plan one data set of a study.
 
@@ -63,12 +71,13 @@ def make_plan(
         name: the data set, a key of `study.data`.
         limit: only so many leading images, kept in the store apart as `NAME.firstN`.
         verify: hash shards and weights again, and check every certified object.
+        offline: ask no hub and no web server for weights; the environment can say so too.
         mapper: where hashing runs.
     """
     objects = open_objects(location(study))
     data = study.data[name]
     candidates, rejected = resolve(study, data.classes, data_space(name, data))
-    checkpoints, unusable = _identify(candidates, location(study), verify, mapper)
+    checkpoints, unusable = _identify(candidates, location(study), verify, mapper, offline or hub.offline())
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:
         dataset = replace(dataset, name=f"{name}.first{limit}")
@@ -109,34 +118,65 @@ def refresh(plan: Plan, objects: Objects, *, damaged: Sequence[Record] = (), ver
     return replace(plan, complete=frozenset(complete), missing=missing)
 
 
+def no_network(rejected: Iterable[Rejected]) -> list[str]:
+    """What is to be said at once of weights that no network gives: a line for each file, or for each host."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for one in rejected:
+        if one.reason.startswith(hub.NO_NETWORK):
+            names[one.reason][one.id] = None
+    return [f"{_some([*ids])}: {reason}" for reason, ids in names.items()]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def imports_only(study: Study, data: str) -> Plan:
     """The plan of a study that names no images: there is nothing to compute."""
     return Plan(study, Dataset(data, 0, ()), (), (), frozenset())
 
 
 def _identify(
-    candidates: list[Candidate], where: Location, verify: bool, mapper: Mapper
+    candidates: list[Candidate], where: Location, verify: bool, mapper: Mapper, offline: bool
 ) -> tuple[list[Checkpoint], list[Rejected]]:
     """Candidates with their weights' digests, recalled or else staged; and those whose weights cannot be had."""
-    recalled: list[Staged | str | None] = [None] * len(candidates)
+    objects = open_objects(where)
+    found: list[Staged | str | None] = [None] * len(candidates)
     if not verify:
-        known = recall([candidate.weights for candidate in candidates], open_objects(where), where.endpoint_url)
-        recalled = [
-            f"checkpoint '{candidate.id}': {found}" if isinstance(found, CheckpointError) else found
-            for candidate, found in zip(candidates, known, strict=True)
+        known = recall([one.weights for one in candidates], objects, where.endpoint_url, local=offline)
+        found = [
+            f"checkpoint '{candidate.id}': {told}" if isinstance(told, CheckpointError) else told
+            for candidate, told in zip(candidates, known, strict=True)
         ]
-    unknown = [candidate for candidate, found in zip(candidates, recalled, strict=True) if found is None]
-    staged = mapper(partial(_stage, where), unknown)
-    found = [next(staged) if told is None else told for told in recalled]
-    pairs = list(zip(candidates, found, strict=True))
+    unknown = {one.weights for one, told in zip(candidates, found, strict=True) if told is None}
+    remote = sorted(filter(is_remote, unknown))
+    reach: dict[str, str | bool | None] = {}
+    if remote:
+        reach = dict(zip(remote, next(mapper(partial(out_of_reach, local=offline), [remote])), strict=True))
+        lost = {reference: told for reference, told in reach.items() if isinstance(told, str)}
+        kept = zip(lost, recall_named([*lost], objects), strict=True)
+        settled = {reference: staged or lost[reference] for reference, staged in kept}
+        found = [
+            settled.get(one.weights) if told is None else told for one, told in zip(candidates, found, strict=True)
+        ]
+    unstaged = [
+        (one, offline or reach.get(one.weights, True) is None)
+        for one, told in zip(candidates, found, strict=True)
+        if told is None
+    ]
+    staged = mapper(partial(_stage, where), unstaged)
+    pairs = [
+        (candidate, next(staged) if told is None else told) for candidate, told in zip(candidates, found, strict=True)
+    ]
     return (
         [Checkpoint(candidate, one.digest, one.bytes) for candidate, one in pairs if isinstance(one, Staged)],
         [Rejected(candidate.id, one) for candidate, one in pairs if isinstance(one, str)],
     )
 
 
-def _stage(where: Location, candidate: Candidate) -> Staged | str:
+def _stage(where: Location, asked: tuple[Candidate, bool]) -> Staged | str:
+    candidate, local = asked
     try:
-        return stage(candidate.weights, open_objects(where), where.endpoint_url)
+        return stage(candidate.weights, open_objects(where), where.endpoint_url, local=local)
     except CheckpointError as error:
         return f"checkpoint '{candidate.id}': {error}"

@@ -22,7 +22,7 @@ from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.fanout import FanOut
 from workflows.outcome import Outcome, Tell
-from workflows.plan import Plan, imports_only, location, make_plan, refresh
+from workflows.plan import Plan, imports_only, location, make_plan, no_network, refresh
 from workflows.reduce import reduce
 from workflows.stage import stage_for_cluster
 
@@ -31,7 +31,13 @@ ROUNDS = 3
 
 
 def run(
-    study: Study, tell: Tell, *, address: str | None = None, limit: int | None = None, verify: bool = False
+    study: Study,
+    tell: Tell,
+    *,
+    address: str | None = None,
+    limit: int | None = None,
+    verify: bool = False,
+    offline: bool = False,
 ) -> list[Outcome]:
     """Bring every data set of a study up to date.
 
@@ -41,6 +47,7 @@ def run(
         address: of a running Ray cluster; None starts Ray on this machine, if there is anything to do.
         limit: only so many leading images, for a smoke run; kept apart from the whole.
         verify: trust no memo and check every certified object.
+        offline: ask no hub and no web server for weights; which files that leaves missing is said at once.
 
     Raises:
         StudyError: a mistake in the study; StoreError: the store cannot be used.
@@ -56,7 +63,11 @@ def run(
             return outcomes
         # Another machine does not have this one's files: then they are hashed here.
         mapper = in_process if address is not None and study.names_local_files else cluster.map
-        plans = [make_plan(study, name, limit=limit, verify=verify, mapper=mapper) for name in study.data]
+        plans = [
+            make_plan(study, name, limit=limit, verify=verify, offline=offline, mapper=mapper) for name in study.data
+        ]
+        for line in no_network([rejected for plan in plans for rejected in plan.rejected]):
+            tell.say(line)
         outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
         predicted = [driver.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         driver.reduce_all(predicted, outcomes)

@@ -10,13 +10,14 @@ import datetime
 import os
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 import overlap
-from overlap.errors import CheckpointError, DamagedObject, DataError, StoreError
+from overlap.errors import CheckpointError, DamagedObject, DataError, OverlapError, StoreError
 from overlap.images.decoding import decode
 from overlap.images.shards import Shard
 from overlap.store.ledger import Ledger, Record
@@ -73,6 +74,15 @@ def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: 
     except StoreError as error:
         return [Decoded(store_error=str(error)), *nothing]
     return [Decoded(len(shard)), *(batches[signature] for signature in signatures)]
+
+
+@remote(num_cpus=0, max_retries=0)
+def fetch_ahead(where: Location, weights_digest: str) -> None:
+    """Bring weights to the node's cache while its predictors are at work; whoever needs them says what goes wrong."""
+    from overlap.zoo.weights import fetch
+
+    with suppress(OverlapError):
+        fetch(weights_digest, open_objects(where))
 
 
 @remote(max_restarts=0)

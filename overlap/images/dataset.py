@@ -16,9 +16,9 @@ from overlap import files
 from overlap.errors import DataError, StudyError
 from overlap.identity import canonical_json, digest
 from overlap.images.shards import Shard, expand, index
+from overlap.sections import Data
 from overlap.store import memo
 from overlap.store.objects import READERS, Objects
-from overlap.study import Data
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """Applies a function to many items, somewhere, in order: threads here, Ray tasks in `workflows`."""

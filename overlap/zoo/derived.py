@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from overlap.methodology import Training
-from overlap.study import CheckpointEntry
+from overlap.sections import CheckpointEntry
 from overlap.zoo import timm_names
 from overlap.zoo.timm_training import Derived, derive
 

@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from overlap import files
 from overlap.errors import CheckpointError, DataError, StoreError, StudyError
+from overlap.fields import is_uri
 from overlap.mistakes import explain
+from overlap.sections import SECTIONS, CheckpointEntry, Description, ZooQuery
 from overlap.store.objects import READERS
-from overlap.study import SECTIONS, CheckpointEntry, Description, ZooQuery, is_uri
 from overlap.zoo.checkpoint import Rejected
 
 WEIGHTS = (".safetensors", ".pth", ".pt")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from overlap.errors import CheckpointError
-from overlap.study import Preprocess
+from overlap.sections import Preprocess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overlap.errors import StudyError
-from overlap.study import ZooQuery
+from overlap.sections import ZooQuery
 from overlap.zoo import timm_names
 from overlap.zoo.sources import source
 from overlap.zoo.timm_parameters import parameters

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from overlap.errors import CheckpointError, StudyError
-from overlap.study import CheckpointEntry, Data, Study, ZooQuery
+from overlap.sections import CheckpointEntry, Data, ZooQuery
+from overlap.study import Study
 from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
 from overlap.zoo.derived import study_names, training

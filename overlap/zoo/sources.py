@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlap.errors import CheckpointError
 from overlap.zoo import timm_names
+from overlap.zoo.hub import Published
 from overlap.zoo.preprocessing import Preprocessing, from_timm
 
 if TYPE_CHECKING:
@@ -26,11 +28,14 @@ class Source:
     """Name to evaluation preprocessing; raises CheckpointError for a name the library does not know."""
     build: Callable[[str, int, Mapping[str, Any]], nn.Module]
     """Name, number of classes and arguments to a module with random weights."""
-    pretrained: Callable[[str], nn.Module]
-    """Name to a module with the source's own weights, from its hub."""
+    pretrained: Callable[[str, Path], nn.Module]
+    """Name, and the file that `published` names, to a module with the source's own weights, as the library loads it."""
     classes: Callable[[str], int]
     """Name to the number of classes of those weights."""
     version: Callable[[], str]
+    """Of the library."""
+    published: Callable[[str], Published]
+    """Name to where the source's own weights are; raises CheckpointError where there are none."""
 
 
 def source(name: str) -> Source:
@@ -63,11 +68,32 @@ def _timm_build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Mod
     return module
 
 
-def _timm_pretrained(name: str) -> nn.Module:
+def _timm_pretrained(name: str, file: Path) -> nn.Module:
     import timm
 
-    module: nn.Module = timm.create_model(name, pretrained=True)
+    overlay: dict[str, Any] = {}
+    config = timm_names.config(name)
+    if config is not None and config.hf_hub_id:
+        # Without the number of classes timm leaves the head random where it is not 1,000, and says nothing. Its hook
+        # for formats of others is for files at addresses: what the hub has, timm loads as tensors.
+        overlay = {"file": str(file), "num_classes": config.num_classes, "custom_load": False}
+    module: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     return module
+
+
+def _timm_published(name: str) -> Published:
+    config = timm_names.config(name)
+    if config is not None and config.hf_hub_id:
+        stated = config.hf_hub_filename or TIMM_FILES[-1]
+        return Published(config.hf_hub_id, TIMM_FILES if stated == TIMM_FILES[-1] else (stated,))
+    if config is not None and config.url:
+        url, *named = [config.url] if isinstance(config.url, str) else config.url
+        return Published(url=url, names=tuple(named))
+    raise CheckpointError(f"timm publishes no weights of '{name}'; give `weights` a file")
+
+
+TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What timm looks for in a repository, in this order."""
 
 
 def _timm_version() -> str:
@@ -111,11 +137,18 @@ def _torchvision_build(name: str, classes: int, arguments: Mapping[str, Any]) ->
     return module
 
 
-def _torchvision_pretrained(name: str) -> nn.Module:
+def _torchvision_pretrained(name: str, file: Path) -> nn.Module:
+    """The file is where torchvision looks for it."""
     from torchvision.models import get_model
 
     module: nn.Module = get_model(name, weights="DEFAULT")
     return module
+
+
+def _torchvision_published(name: str) -> Published:
+    from torchvision.models import get_model_weights
+
+    return Published(url=get_model_weights(name).DEFAULT.url)
 
 
 def _torchvision_classes(name: str) -> int:
@@ -131,13 +164,16 @@ def _torchvision_version() -> str:
 
 
 SOURCES: dict[str, Source] = {
-    "timm": Source(_timm_preprocessing, _timm_build, _timm_pretrained, timm_names.classes, _timm_version),
+    "timm": Source(
+        _timm_preprocessing, _timm_build, _timm_pretrained, timm_names.classes, _timm_version, _timm_published
+    ),
     "torchvision": Source(
         _torchvision_preprocessing,
         _torchvision_build,
         _torchvision_pretrained,
         _torchvision_classes,
         _torchvision_version,
+        _torchvision_published,
     ),
 }
 

@@ -1,12 +1,12 @@
 """Weights: from wherever people keep them into the store, once, by digest; from the store to a node, once, verified.
 
-Guarantees: after `stage` the store holds exactly the bytes that the digest names; `fetch` returns a file whose bytes
-have that digest, however many processes ask at once. A memo saves hashing again what has the size and tag it had.
+Guarantees: after `stage` the store holds exactly the bytes that the digest names; `fetched` gives a file whose bytes
+have that digest, however many processes ask at once. A memo saves hashing again what has the size and tag it had;
+another says what a name stood for last, for when its hub or server cannot be asked.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +17,15 @@ from typing import Any
 
 from overlap import files
 from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing, StoreError, gist
-from overlap.identity import digest_file
+from overlap.identity import digest, digest_file
 from overlap.store import layout, memo
 from overlap.store.folder import Folder
 from overlap.store.objects import READERS, Objects
+from overlap.study import is_uri
+from overlap.zoo import hub
+from overlap.zoo.node_cache import NodeCache
 from overlap.zoo.sources import SOURCES, source
 
-CACHE_VARIABLE = "OVERLAP_CACHE"
 INDEX = "weights-index"
 """Kind of the memo of all weights together."""
 SCHEMA = 1
@@ -39,7 +41,7 @@ class Staged:
 
 
 def recall(
-    references: Sequence[str], objects: Objects, endpoint_url: str | None = None
+    references: Sequence[str], objects: Objects, endpoint_url: str | None = None, *, local: bool = False
 ) -> list[Staged | CheckpointError | None]:
     """What the store holds of weights that were staged before and have not changed since; None of others.
 
@@ -51,6 +53,7 @@ def recall(
         references: paths, `s3://` or `http(s)://` addresses, or `timm:NAME` / `torchvision:NAME` for the source's own.
         objects: the store.
         endpoint_url: server of `s3://` addresses.
+        local: ask no web server; what lies on one is then None.
 
     Returns:
         One answer a reference; the error itself where there is no such file, or it cannot be reached.
@@ -60,7 +63,9 @@ def recall(
     """
     together = files.listed(references, endpoint_url)
 
-    def look(reference: str) -> files.Version | CheckpointError:
+    def look(reference: str) -> files.Version | CheckpointError | None:
+        if local and _on_web(reference):
+            return None
         try:
             return together.get(reference) or _version(reference, endpoint_url)
         except CheckpointError as error:
@@ -79,7 +84,7 @@ def recall(
         memo.remember(index, known, objects)
     return [
         version
-        if isinstance(version, CheckpointError)
+        if not isinstance(version, files.Version)
         else None
         if (told := known.get(_memo(version))) is None
         else Staged(told["digest"], told["bytes"])
@@ -87,7 +92,51 @@ def recall(
     ]
 
 
-def stage(reference: str, objects: Objects, endpoint_url: str | None = None) -> Staged:
+def recall_named(references: Sequence[str], objects: Objects) -> list[Staged | None]:
+    """What the store holds of weights by their names alone, whatever has become of those names since.
+
+    For when nobody can say whether they changed: their hub does not answer, or the tag vanished.
+    """
+    told = memo.recall_many([_named(reference) for reference in references], objects)
+    staged = [told.get(_named(reference)) for reference in references]
+    found = [None if each is None else Staged(each["digest"], each["bytes"]) for each in staged]
+
+    def held(each: Staged | None) -> bool:
+        info = None if each is None else objects.head(layout.weights(each.digest))
+        return each is not None and info is not None and info.size == each.bytes
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return [each if there else None for each, there in zip(found, readers.map(held, found), strict=True)]
+
+
+def is_remote(reference: str) -> bool:
+    """Whether weights come from a hub or a web server."""
+    return reference.partition(":")[0] in SOURCES or _on_web(reference)
+
+
+def out_of_reach(references: Sequence[str], *, local: bool = False) -> list[str | bool | None]:
+    """What cannot be had now of remote weights, after one look at each host; answers as of `hub.absent`.
+
+    Args:
+        references: those of which `is_remote` is true.
+        local: ask no network.
+    """
+    said: dict[str, str | bool | None] = {}
+    from_hubs: dict[str, hub.Published] = {}
+    for reference in references:
+        library, _, name = reference.partition(":")
+        if library not in SOURCES:
+            said[reference] = f"offline: {reference} is not in the store" if local else True
+            continue
+        try:
+            from_hubs[reference] = source(library).published(name)
+        except CheckpointError as error:
+            said[reference] = str(error)
+    said |= dict(zip(from_hubs, hub.absent([*from_hubs.values()], local=local), strict=True))
+    return [said[reference] for reference in references]
+
+
+def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, local: bool = False) -> Staged:
     """Bring weights into the store and remember it; arguments as for `recall`, of one reference.
 
     Raises:
@@ -96,65 +145,71 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None) -> 
     """
     version = _version(reference, endpoint_url)
     library, _, name = reference.partition(":")
-    with tempfile.TemporaryDirectory(prefix="overlap-weights-") as folder:
-        path = Path(folder) / "weights"
-        if library in SOURCES:
-            _download_pretrained(library, name, path)
-        else:
+    if _on_web(reference):
+        # In the node's cache, so that another run goes on where this one broke.
+        with NodeCache.here().making(digest(reference.encode()), max(version.size, 0)) as path:
             with _confined():
                 files.copy_to(reference, path, endpoint_url)
-        staged = Staged(digest_file(path), path.stat().st_size)
-        # Written even where an object of this name and size is held: that one may be damaged.
-        objects.put_file(layout.weights(staged.digest), path)
+            staged = _put(path, objects)
+            path.unlink()
+    else:
+        with tempfile.TemporaryDirectory(prefix="overlap-weights-") as folder:
+            path = Path(folder) / "weights"
+            if library in SOURCES:
+                _download_pretrained(library, name, path, local)
+            else:
+                with _confined():
+                    files.copy_to(reference, path, endpoint_url)
+            staged = _put(path, objects)
     memo.remember(_memo(version), asdict(version) | asdict(staged), objects)
+    if is_remote(reference):
+        memo.remember(_named(reference), asdict(version) | asdict(staged), objects)
     return staged
 
 
-def fetch(weights_digest: str, objects: Objects) -> Path:
+def _put(path: Path, objects: Objects) -> Staged:
+    staged = Staged(digest_file(path), path.stat().st_size)
+    # Written even where an object of this name and size is held: that one may be damaged.
+    objects.put_file(layout.weights(staged.digest), path)
+    return staged
+
+
+@contextmanager
+def fetched(weights_digest: str, objects: Objects) -> Iterator[Path]:
     """A local file with the weights of this digest, from the node's cache or else from the store.
+
+    It stays while the block runs.
 
     Raises:
         DamagedObject: the store lost them, or holds other bytes under their name.
+        StoreError: the store cannot be reached, or the cache's disk is full.
     """
     key = layout.weights(weights_digest)
     if isinstance(objects, Folder):
         path = objects.path(key)
         _verify(path, weights_digest, key)
+        yield path
+        return
+    info = objects.head(key)
+    lost = DamagedObject(f"weights {key} are gone from the store; run with --verify to stage them again")
+    if info is None:
+        raise lost
+
+    def bring(path: Path) -> None:
+        try:
+            objects.get_file(key, path)
+        except ObjectMissing:
+            raise lost from None
+
+    cache = NodeCache.here()
+    with cache.using(weights_digest, info.size, bring, lambda path: _verify(path, weights_digest, key)) as path:
+        yield path
+
+
+def fetch(weights_digest: str, objects: Objects) -> Path:
+    """As `fetched`; in a node's cache it stays only until the room is needed."""
+    with fetched(weights_digest, objects) as path:
         return path
-    from filelock import FileLock
-
-    cache = _cache()
-    path = cache / weights_digest
-    with FileLock(cache / f"{weights_digest}.lock"):
-        if path.exists():
-            try:
-                _verify(path, weights_digest, key)
-            except DamagedObject:
-                path.unlink()  # the cache is a convenience: what is wrong in it is fetched again
-        if not path.exists():
-            partial = path.with_suffix(".partial")
-            try:
-                objects.get_file(key, partial)
-                _verify(partial, weights_digest, key)
-                partial.replace(path)
-            except ObjectMissing:
-                raise DamagedObject(
-                    f"weights {key} are gone from the store; run with --verify to stage them again"
-                ) from None
-            finally:
-                partial.unlink(missing_ok=True)
-    return path
-
-
-def _cache() -> Path:
-    """The node's folder for weights, one for each user: a shared one would belong to whoever came first."""
-    default = Path(tempfile.gettempdir()) / f"overlap-cache-{os.getuid()}"
-    cache = Path(os.environ.get(CACHE_VARIABLE) or default)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cache {cache}: {error.strerror}; set {CACHE_VARIABLE} to a folder with room") from None
-    return cache
 
 
 @contextmanager
@@ -174,6 +229,14 @@ def _version(reference: str, endpoint_url: str | None) -> files.Version:
         return files.version(reference, endpoint_url)
 
 
+def _on_web(reference: str) -> bool:
+    return is_uri(reference) and not reference.startswith("s3://")
+
+
+def _named(reference: str) -> str:
+    return memo.key("weights-named", {"reference": reference})
+
+
 def _memo(version: files.Version) -> str:
     return memo.key("weights", asdict(version))
 
@@ -184,15 +247,20 @@ def _verify(path: Path, weights_digest: str, key: str) -> None:
         raise DamagedObject(f"weights {key} are damaged (found {found[:16]}); run with --verify to stage them again")
 
 
-def _download_pretrained(library: str, name: str, path: Path) -> None:
+def _download_pretrained(library: str, name: str, path: Path, local: bool) -> None:
     from safetensors.torch import save_file
 
+    found = source(library)
     try:
-        module = source(library).pretrained(name)
-    except Exception as error:  # hub clients raise whatever their transport raises
+        module = found.pretrained(name, hub.obtain(found.published(name), local=local))
+    except CheckpointError as error:
         raise CheckpointError(
-            f"weights {library}:{name}: the hub gave nothing ({gist(error)}); "
-            "give `weights` a file, or run where the hub can be reached"
+            f"weights {library}:{name}: {error}; give `weights` a file, or run where the hub can be reached"
+        ) from None
+    except Exception as error:  # libraries raise anything for a file that they cannot take
+        raise CheckpointError(
+            f"weights {library}:{name}: {library} cannot load the file of its hub ({gist(error)}); "
+            "give `weights` a file"
         ) from None
     tensors = {key: value.detach().clone().contiguous() for key, value in module.state_dict().items()}
     save_file(tensors, path)

@@ -13,8 +13,8 @@ import pytest
 from overlap.errors import StudyError
 from overlap.identity import canonical_json, digest
 from overlap.images.dataset import Dataset, load
+from overlap.sections import Data
 from overlap.store import Location, Objects, open_objects
-from overlap.study import Data
 from tests.images.shards import samples, write
 from tests.web_server import WebServer
 

@@ -13,7 +13,8 @@ import pytest
 import timm
 
 from overlap.errors import StudyError
-from overlap.study import ZooQuery, load_study
+from overlap.sections import ZooQuery
+from overlap.study import load_study
 from overlap.zoo import timm_names, timm_parameters
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source

@@ -8,7 +8,8 @@ import pytest
 import timm
 
 from overlap.errors import StudyError
-from overlap.study import ZooQuery, load_study
+from overlap.sections import ZooQuery
+from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
 from overlap.zoo.listing import listing
 from overlap.zoo.queries import select
