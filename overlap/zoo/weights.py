@@ -25,6 +25,7 @@ from overlap.study import is_uri
 from overlap.zoo import hub
 from overlap.zoo.node_cache import NodeCache
 from overlap.zoo.sources import SOURCES, source
+from overlap.zoo.texts import ZeroShot
 
 INDEX = "weights-index"
 """Kind of the memo of all weights together."""
@@ -41,7 +42,12 @@ class Staged:
 
 
 def recall(
-    references: Sequence[str], objects: Objects, endpoint_url: str | None = None, *, local: bool = False
+    references: Sequence[str],
+    objects: Objects,
+    endpoint_url: str | None = None,
+    texts: Sequence[ZeroShot | None] | None = None,
+    *,
+    local: bool = False,
 ) -> list[Staged | CheckpointError | None]:
     """What the store holds of weights that were staged before and have not changed since; None of others.
 
@@ -53,6 +59,7 @@ def recall(
         references: paths, `s3://` or `http(s)://` addresses, or `timm:NAME` / `torchvision:NAME` for the source's own.
         objects: the store.
         endpoint_url: server of `s3://` addresses.
+        texts: by reference what a zero-shot head is made of, None for what is stored as it is.
         local: ask no web server; what lies on one is then None.
 
     Returns:
@@ -73,7 +80,11 @@ def recall(
 
     with ThreadPoolExecutor(READERS) as readers:
         looked = list(readers.map(look, references))
-    wanted = {_memo(version) for version in looked if isinstance(version, files.Version)}
+    places = [
+        _memo(version, head) if isinstance(version, files.Version) else ""
+        for version, head in zip(looked, texts or [None] * len(references), strict=True)
+    ]
+    wanted = {place for place in places if place}
     index = memo.key(INDEX, SCHEMA)
     known: dict[str, dict[str, Any]] = memo.recall(index, objects) or {} if wanted else {}
     single = memo.recall_many(wanted - known.keys(), objects)
@@ -86,19 +97,22 @@ def recall(
         version
         if not isinstance(version, files.Version)
         else None
-        if (told := known.get(_memo(version))) is None
+        if (told := known.get(place)) is None
         else Staged(told["digest"], told["bytes"])
-        for version in looked
+        for version, place in zip(looked, places, strict=True)
     ]
 
 
-def recall_named(references: Sequence[str], objects: Objects) -> list[Staged | None]:
+def recall_named(
+    references: Sequence[str], objects: Objects, texts: Sequence[ZeroShot | None] | None = None
+) -> list[Staged | None]:
     """What the store holds of weights by their names alone, whatever has become of those names since.
 
     For when nobody can say whether they changed: their hub does not answer, or the tag vanished.
     """
-    told = memo.recall_many([_named(reference) for reference in references], objects)
-    staged = [told.get(_named(reference)) for reference in references]
+    places = [_named(*each) for each in zip(references, texts or [None] * len(references), strict=True)]
+    told = memo.recall_many(places, objects)
+    staged = [told.get(place) for place in places]
     found = [None if each is None else Staged(each["digest"], each["bytes"]) for each in staged]
 
     def held(each: Staged | None) -> bool:
@@ -136,8 +150,17 @@ def out_of_reach(references: Sequence[str], *, local: bool = False) -> list[str 
     return [said[reference] for reference in references]
 
 
-def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, local: bool = False) -> Staged:
+def stage(
+    reference: str,
+    objects: Objects,
+    endpoint_url: str | None = None,
+    texts: ZeroShot | None = None,
+    *,
+    local: bool = False,
+) -> Staged:
     """Bring weights into the store and remember it; arguments as for `recall`, of one reference.
+
+    Of a zero-shot classifier the image tower is stored, and the head that is made of the texts here.
 
     Raises:
         CheckpointError: the weights cannot be had; the text names them and the mend.
@@ -145,7 +168,12 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, 
     """
     version = _version(reference, endpoint_url)
     library, _, name = reference.partition(":")
-    if _on_web(reference):
+    if texts is not None:
+        with tempfile.TemporaryDirectory(prefix="overlap-weights-") as folder:
+            path = Path(folder) / "weights"
+            _make_head(reference, texts, path, endpoint_url, local)
+            staged = _put(path, objects)
+    elif _on_web(reference):
         # In the node's cache, so that another run goes on where this one broke.
         with NodeCache.here().making(digest(reference.encode()), max(version.size, 0)) as path:
             with _confined():
@@ -161,9 +189,9 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, 
                 with _confined():
                     files.copy_to(reference, path, endpoint_url)
             staged = _put(path, objects)
-    memo.remember(_memo(version), asdict(version) | asdict(staged), objects)
+    memo.remember(_memo(version, texts), asdict(version) | asdict(staged), objects)
     if is_remote(reference):
-        memo.remember(_named(reference), asdict(version) | asdict(staged), objects)
+        memo.remember(_named(reference, texts), asdict(version) | asdict(staged), objects)
     return staged
 
 
@@ -233,18 +261,38 @@ def _on_web(reference: str) -> bool:
     return is_uri(reference) and not reference.startswith("s3://")
 
 
-def _named(reference: str) -> str:
-    return memo.key("weights-named", {"reference": reference})
+def _named(reference: str, texts: ZeroShot | None = None) -> str:
+    return memo.key("weights-named", {"reference": reference, **_of(texts)})
 
 
-def _memo(version: files.Version) -> str:
-    return memo.key("weights", asdict(version))
+def _memo(version: files.Version, texts: ZeroShot | None = None) -> str:
+    return memo.key("weights", asdict(version) | _of(texts))
+
+
+def _of(texts: ZeroShot | None) -> dict[str, str]:
+    return {} if texts is None else {"texts": texts.digest}
 
 
 def _verify(path: Path, weights_digest: str, key: str) -> None:
     found = digest_file(path) if path.exists() else "nothing"
     if found != weights_digest:
         raise DamagedObject(f"weights {key} are damaged (found {found[:16]}); run with --verify to stage them again")
+
+
+def _make_head(reference: str, texts: ZeroShot, path: Path, endpoint_url: str | None, local: bool) -> None:
+    from overlap.zoo import zero_shot
+
+    library, _, name = reference.partition(":")
+    if library in SOURCES:
+        try:
+            towers = hub.obtain(source(library).published(name), local=local)
+        except CheckpointError as error:
+            raise CheckpointError(f"weights {reference}: {error}; give `weights` a file") from None
+    else:
+        towers = path.with_name("towers")
+        with _confined():
+            files.copy_to(reference, towers, endpoint_url)
+    zero_shot.write(texts, towers, reference, path)
 
 
 def _download_pretrained(library: str, name: str, path: Path, local: bool) -> None:
