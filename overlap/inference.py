@@ -22,8 +22,8 @@ from overlap.errors import CheckpointError, gist
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint, Numeric
+from overlap.zoo.fetching import fetched
 from overlap.zoo.loading import load
-from overlap.zoo.weights import fetched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

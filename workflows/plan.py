@@ -76,7 +76,7 @@ def make_plan(
     """
     objects = open_objects(location(study))
     data = study.data[name]
-    candidates, rejected = resolve(study, data.classes, data_space(name, data))
+    candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
     checkpoints, unusable = _identify(candidates, location(study), verify, mapper, offline or hub.offline())
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:
@@ -143,7 +143,8 @@ def _identify(
     objects = open_objects(where)
     found: list[Staged | str | None] = [None] * len(candidates)
     if not verify:
-        known = recall([one.weights for one in candidates], objects, where.endpoint_url, local=offline)
+        texts = [one.zero_shot for one in candidates]
+        known = recall([one.weights for one in candidates], objects, where.endpoint_url, texts, local=offline)
         found = [
             f"checkpoint '{candidate.id}': {told}" if isinstance(told, CheckpointError) else told
             for candidate, told in zip(candidates, known, strict=True)
@@ -153,12 +154,12 @@ def _identify(
     reach: dict[str, str | bool | None] = {}
     if remote:
         reach = dict(zip(remote, next(mapper(partial(out_of_reach, local=offline), [remote])), strict=True))
-        lost = {reference: told for reference, told in reach.items() if isinstance(told, str)}
-        kept = zip(lost, recall_named([*lost], objects), strict=True)
-        settled = {reference: staged or lost[reference] for reference, staged in kept}
-        found = [
-            settled.get(one.weights) if told is None else told for one, told in zip(candidates, found, strict=True)
-        ]
+        lost = [one for one, told in zip(candidates, found, strict=True) if told is None and one.weights in reach]
+        why = {one.id: told for one in lost if isinstance(told := reach[one.weights], str)}
+        lost = [one for one in lost if one.id in why]
+        kept = recall_named([one.weights for one in lost], objects, [one.zero_shot for one in lost])
+        settled = {one.id: staged or why[one.id] for one, staged in zip(lost, kept, strict=True)}
+        found = [settled.get(one.id) if told is None else told for one, told in zip(candidates, found, strict=True)]
     unstaged = [
         (one, offline or reach.get(one.weights, True) is None)
         for one, told in zip(candidates, found, strict=True)
@@ -177,6 +178,6 @@ def _identify(
 def _stage(where: Location, asked: tuple[Candidate, bool]) -> Staged | str:
     candidate, local = asked
     try:
-        return stage(candidate.weights, open_objects(where), where.endpoint_url, local=local)
+        return stage(candidate.weights, open_objects(where), where.endpoint_url, candidate.zero_shot, local=local)
     except CheckpointError as error:
         return f"checkpoint '{candidate.id}': {error}"

@@ -79,7 +79,7 @@ def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: 
 @remote(num_cpus=0, max_retries=0)
 def fetch_ahead(where: Location, weights_digest: str) -> None:
     """Bring weights to the node's cache while its predictors are at work; whoever needs them says what goes wrong."""
-    from overlap.zoo.weights import fetch
+    from overlap.zoo.fetching import fetch
 
     with suppress(OverlapError):
         fetch(weights_digest, open_objects(where))

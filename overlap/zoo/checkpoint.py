@@ -10,6 +10,7 @@ from overlap.identity import fingerprint
 from overlap.methodology import Training
 from overlap.zoo.class_spaces import ClassMap
 from overlap.zoo.preprocessing import Preprocessing
+from overlap.zoo.texts import ZeroShot
 
 SCHEMA = 1
 """Version of what a stored prediction means; raising it computes everything again."""
@@ -20,7 +21,7 @@ class Architecture:
     """How the module is built before weights are loaded into it."""
 
     source: str
-    """`timm`, `torchvision` or `factory`."""
+    """`timm`, `torchvision`, `open_clip` or `factory`."""
     name: str
     """Model name, or `module:attribute` of a factory."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +75,8 @@ class Candidate:
     published_top1: float | None = None
     class_map: ClassMap | None = None
     """From the head's classes to the data's; None where they are the same."""
+    zero_shot: ZeroShot | None = None
+    """Texts that the head is made of where the weights are staged; the digest of what is stored stands for them."""
 
     @property
     def outputs(self) -> int:

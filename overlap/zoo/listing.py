@@ -23,7 +23,7 @@ def listing(study: Study) -> pl.DataFrame:
     if not study.data:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
     name, data = next(iter(study.data.items()))
-    candidates, rejected = resolve(study, data.classes, data_space(name, data))
+    candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
     rows = [_row(candidate) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]
     return pl.DataFrame(rows, schema=SCHEMA).sort("model")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from overlap.errors import CheckpointError, StudyError
 from overlap.sections import CheckpointEntry, Data, ZooQuery
 from overlap.study import Study
+from overlap.zoo import clip
 from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
 from overlap.zoo.derived import study_names, training
@@ -15,6 +17,7 @@ from overlap.zoo.folders import checkpoints_in, tame
 from overlap.zoo.preprocessing import Preprocessing, override
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
+from overlap.zoo.texts import ZeroShot, zero_shot
 
 COMMON = "imagenet-1k"
 """What the source's own weights with 1,000 classes tell apart, on data whose class numbers are said to be synsets."""
@@ -32,13 +35,16 @@ def data_space(name: str, data: Data) -> ClassSpace | None:
     return space
 
 
-def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tuple[list[Candidate], list[Rejected]]:
+def resolve(
+    study: Study, classes: int, space: ClassSpace | None = None, names: Sequence[str] = ()
+) -> tuple[list[Candidate], list[Rejected]]:
     """Resolve every checkpoint of a study for a data set of so many classes.
 
     Args:
         study: the study.
         classes: number of the data's classes.
         space: what they stand for; without it no head is mapped.
+        names: what they are called, for zero-shot heads.
 
     Returns:
         Candidates and rejected checkpoints, each in the study's order; a query's or folder's in order of name, less
@@ -52,7 +58,7 @@ def resolve(study: Study, classes: int, space: ClassSpace | None = None) -> tupl
     called = study_names(entries)
     for entry in entries:
         try:
-            candidate = _candidate(entry, study, classes, space)
+            candidate = _candidate(entry, study, classes, space, names)
             candidates.append(replace(candidate, training=training(entry, called)))
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
@@ -120,8 +126,22 @@ def _head(
     return len(head), class_map(head, space)
 
 
-def _candidate(entry: CheckpointEntry, study: Study, classes: int, space: ClassSpace | None) -> Candidate:
+def _texts(entry: CheckpointEntry, name: str, classes: int, space: ClassSpace | None, names: Sequence[str]) -> ZeroShot:
+    if entry.class_space is not None or entry.synsets is not None:
+        raise CheckpointError(
+            f"'{entry.id}' has a zero-shot head, made for the data's classes; leave out its class space"
+        )
+    if entry.weights is None and not clip.has_tag(name):
+        known = ", ".join(clip.tags(name)) or "none"
+        raise CheckpointError(f"open_clip:{name} does not say which weights; known: {known}, or give weights a file")
+    return zero_shot(name, entry.arguments, entry.templates, names, classes, space, allow_pickle=entry.allow_pickle)
+
+
+def _candidate(
+    entry: CheckpointEntry, study: Study, classes: int, space: ClassSpace | None, names: Sequence[str]
+) -> Candidate:
     own: int | None = None
+    texts: ZeroShot | None = None
     if entry.factory is not None:
         folder = str(study.path.parent)
         architecture = Architecture(
@@ -139,9 +159,16 @@ def _candidate(entry: CheckpointEntry, study: Study, classes: int, space: ClassS
         if not name:
             raise CheckpointError(f"source '{entry.source}' is not SOURCE:NAME, for instance timm:resnet50.a1_in1k")
         base = source(library).preprocessing(name)
-        own = source(library).classes(name) if entry.weights is None else None
+        if library == clip.SOURCE:
+            texts = _texts(entry, name, classes, space, names)
+        else:
+            own = source(library).classes(name) if entry.weights is None else None
         architecture = Architecture(source=library, name=name, arguments=dict(entry.arguments))
-    head, mapped = _head(entry, own, classes, space)
+    if entry.templates and texts is None:
+        raise CheckpointError(
+            f"'{entry.id}' has templates, which are for zero-shot heads (open_clip:…); leave them out"
+        )
+    head, mapped = _head(entry, own, classes, space) if texts is None else (classes, None)
     return Candidate(
         id=entry.id,
         architecture=architecture,
@@ -149,6 +176,7 @@ def _candidate(entry: CheckpointEntry, study: Study, classes: int, space: ClassS
         numeric=Numeric.of(study.predict.dtype),
         classes=head,
         class_map=mapped,
+        zero_shot=texts,
         weights=entry.weights or str(entry.source),
         allow_pickle=entry.allow_pickle,
         published_top1=entry.published_top1,

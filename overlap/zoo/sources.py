@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlap.errors import CheckpointError
-from overlap.zoo import timm_names
+from overlap.zoo import clip, timm_names
 from overlap.zoo.hub import Published
 from overlap.zoo.preprocessing import Preprocessing, from_timm
 
@@ -174,6 +174,14 @@ SOURCES: dict[str, Source] = {
         _torchvision_classes,
         _torchvision_version,
         _torchvision_published,
+    ),
+    clip.SOURCE: Source(
+        clip.preprocessing,
+        clip.build,
+        clip.pretrained,
+        lambda name: 0,  # a head is made for the data's classes
+        clip.version,
+        clip.published,
     ),
 }
 

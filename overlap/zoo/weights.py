@@ -1,8 +1,7 @@
-"""Weights: from wherever people keep them into the store, once, by digest; from the store to a node, once, verified.
+"""Weights: from wherever people keep them into the store, once, by digest.
 
-Guarantees: after `stage` the store holds exactly the bytes that the digest names; `fetched` gives a file whose bytes
-have that digest, however many processes ask at once. A memo saves hashing again what has the size and tag it had;
-another says what a name stood for last, for when its hub or server cannot be asked.
+Guarantees: after `stage` the store holds exactly the bytes that the digest names. A memo saves hashing again what has the
+size and tag it had; another says what a name stood for last, for when its hub or server cannot be asked.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from overlap import files
-from overlap.errors import CheckpointError, DamagedObject, DataError, ObjectMissing, StoreError, gist
+from overlap.errors import CheckpointError, DataError, StoreError, gist
 from overlap.identity import digest, digest_file
 from overlap.store import layout, memo
-from overlap.store.folder import Folder
 from overlap.store.objects import READERS, Objects
 from overlap.study import is_uri
 from overlap.zoo import hub
 from overlap.zoo.node_cache import NodeCache
 from overlap.zoo.sources import SOURCES, source
+from overlap.zoo.texts import ZeroShot
 
 INDEX = "weights-index"
 """Kind of the memo of all weights together."""
@@ -41,7 +40,12 @@ class Staged:
 
 
 def recall(
-    references: Sequence[str], objects: Objects, endpoint_url: str | None = None, *, local: bool = False
+    references: Sequence[str],
+    objects: Objects,
+    endpoint_url: str | None = None,
+    texts: Sequence[ZeroShot | None] | None = None,
+    *,
+    local: bool = False,
 ) -> list[Staged | CheckpointError | None]:
     """What the store holds of weights that were staged before and have not changed since; None of others.
 
@@ -53,6 +57,7 @@ def recall(
         references: paths, `s3://` or `http(s)://` addresses, or `timm:NAME` / `torchvision:NAME` for the source's own.
         objects: the store.
         endpoint_url: server of `s3://` addresses.
+        texts: by reference what a zero-shot head is made of, None for what is stored as it is.
         local: ask no web server; what lies on one is then None.
 
     Returns:
@@ -73,7 +78,11 @@ def recall(
 
     with ThreadPoolExecutor(READERS) as readers:
         looked = list(readers.map(look, references))
-    wanted = {_memo(version) for version in looked if isinstance(version, files.Version)}
+    places = [
+        _memo(version, head) if isinstance(version, files.Version) else ""
+        for version, head in zip(looked, texts or [None] * len(references), strict=True)
+    ]
+    wanted = {place for place in places if place}
     index = memo.key(INDEX, SCHEMA)
     known: dict[str, dict[str, Any]] = memo.recall(index, objects) or {} if wanted else {}
     single = memo.recall_many(wanted - known.keys(), objects)
@@ -86,19 +95,22 @@ def recall(
         version
         if not isinstance(version, files.Version)
         else None
-        if (told := known.get(_memo(version))) is None
+        if (told := known.get(place)) is None
         else Staged(told["digest"], told["bytes"])
-        for version in looked
+        for version, place in zip(looked, places, strict=True)
     ]
 
 
-def recall_named(references: Sequence[str], objects: Objects) -> list[Staged | None]:
+def recall_named(
+    references: Sequence[str], objects: Objects, texts: Sequence[ZeroShot | None] | None = None
+) -> list[Staged | None]:
     """What the store holds of weights by their names alone, whatever has become of those names since.
 
     For when nobody can say whether they changed: their hub does not answer, or the tag vanished.
     """
-    told = memo.recall_many([_named(reference) for reference in references], objects)
-    staged = [told.get(_named(reference)) for reference in references]
+    places = [_named(*each) for each in zip(references, texts or [None] * len(references), strict=True)]
+    told = memo.recall_many(places, objects)
+    staged = [told.get(place) for place in places]
     found = [None if each is None else Staged(each["digest"], each["bytes"]) for each in staged]
 
     def held(each: Staged | None) -> bool:
@@ -136,8 +148,17 @@ def out_of_reach(references: Sequence[str], *, local: bool = False) -> list[str 
     return [said[reference] for reference in references]
 
 
-def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, local: bool = False) -> Staged:
+def stage(
+    reference: str,
+    objects: Objects,
+    endpoint_url: str | None = None,
+    texts: ZeroShot | None = None,
+    *,
+    local: bool = False,
+) -> Staged:
     """Bring weights into the store and remember it; arguments as for `recall`, of one reference.
+
+    Of a zero-shot classifier the image tower is stored, and the head that is made of the texts here.
 
     Raises:
         CheckpointError: the weights cannot be had; the text names them and the mend.
@@ -145,7 +166,12 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, 
     """
     version = _version(reference, endpoint_url)
     library, _, name = reference.partition(":")
-    if _on_web(reference):
+    if texts is not None:
+        with tempfile.TemporaryDirectory(prefix="overlap-weights-") as folder:
+            path = Path(folder) / "weights"
+            _make_head(reference, texts, path, endpoint_url, local)
+            staged = _put(path, objects)
+    elif _on_web(reference):
         # In the node's cache, so that another run goes on where this one broke.
         with NodeCache.here().making(digest(reference.encode()), max(version.size, 0)) as path:
             with _confined():
@@ -161,9 +187,9 @@ def stage(reference: str, objects: Objects, endpoint_url: str | None = None, *, 
                 with _confined():
                     files.copy_to(reference, path, endpoint_url)
             staged = _put(path, objects)
-    memo.remember(_memo(version), asdict(version) | asdict(staged), objects)
+    memo.remember(_memo(version, texts), asdict(version) | asdict(staged), objects)
     if is_remote(reference):
-        memo.remember(_named(reference), asdict(version) | asdict(staged), objects)
+        memo.remember(_named(reference, texts), asdict(version) | asdict(staged), objects)
     return staged
 
 
@@ -172,44 +198,6 @@ def _put(path: Path, objects: Objects) -> Staged:
     # Written even where an object of this name and size is held: that one may be damaged.
     objects.put_file(layout.weights(staged.digest), path)
     return staged
-
-
-@contextmanager
-def fetched(weights_digest: str, objects: Objects) -> Iterator[Path]:
-    """A local file with the weights of this digest, from the node's cache or else from the store.
-
-    It stays while the block runs.
-
-    Raises:
-        DamagedObject: the store lost them, or holds other bytes under their name.
-        StoreError: the store cannot be reached, or the cache's disk is full.
-    """
-    key = layout.weights(weights_digest)
-    if isinstance(objects, Folder):
-        path = objects.path(key)
-        _verify(path, weights_digest, key)
-        yield path
-        return
-    info = objects.head(key)
-    lost = DamagedObject(f"weights {key} are gone from the store; run with --verify to stage them again")
-    if info is None:
-        raise lost
-
-    def bring(path: Path) -> None:
-        try:
-            objects.get_file(key, path)
-        except ObjectMissing:
-            raise lost from None
-
-    cache = NodeCache.here()
-    with cache.using(weights_digest, info.size, bring, lambda path: _verify(path, weights_digest, key)) as path:
-        yield path
-
-
-def fetch(weights_digest: str, objects: Objects) -> Path:
-    """As `fetched`; in a node's cache it stays only until the room is needed."""
-    with fetched(weights_digest, objects) as path:
-        return path
 
 
 @contextmanager
@@ -233,18 +221,32 @@ def _on_web(reference: str) -> bool:
     return is_uri(reference) and not reference.startswith("s3://")
 
 
-def _named(reference: str) -> str:
-    return memo.key("weights-named", {"reference": reference})
+def _named(reference: str, texts: ZeroShot | None = None) -> str:
+    return memo.key("weights-named", {"reference": reference, **_of(texts)})
 
 
-def _memo(version: files.Version) -> str:
-    return memo.key("weights", asdict(version))
+def _memo(version: files.Version, texts: ZeroShot | None = None) -> str:
+    return memo.key("weights", asdict(version) | _of(texts))
 
 
-def _verify(path: Path, weights_digest: str, key: str) -> None:
-    found = digest_file(path) if path.exists() else "nothing"
-    if found != weights_digest:
-        raise DamagedObject(f"weights {key} are damaged (found {found[:16]}); run with --verify to stage them again")
+def _of(texts: ZeroShot | None) -> dict[str, str]:
+    return {} if texts is None else {"texts": texts.digest}
+
+
+def _make_head(reference: str, texts: ZeroShot, path: Path, endpoint_url: str | None, local: bool) -> None:
+    from overlap.zoo import zero_shot
+
+    library, _, name = reference.partition(":")
+    if library in SOURCES:
+        try:
+            towers = hub.obtain(source(library).published(name), local=local)
+        except CheckpointError as error:
+            raise CheckpointError(f"weights {reference}: {error}; give `weights` a file") from None
+    else:
+        towers = path.with_name("towers")
+        with _confined():
+            files.copy_to(reference, towers, endpoint_url)
+    zero_shot.write(texts, towers, reference, path)
 
 
 def _download_pretrained(library: str, name: str, path: Path, local: bool) -> None:

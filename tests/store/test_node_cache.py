@@ -13,8 +13,8 @@ import pytest
 from overlap.errors import DamagedObject, StudyError
 from overlap.identity import digest
 from overlap.store import Location, layout, open_objects
+from overlap.zoo.fetching import fetch, fetched
 from overlap.zoo.node_cache import LIMIT_VARIABLE, NodeCache
-from overlap.zoo.weights import fetch, fetched
 from tests.store.counting import counted
 
 SIZE = 1000
@@ -132,7 +132,7 @@ FETCH = """
 import sys
 from overlap.identity import digest_file
 from overlap.store import Location, open_objects
-from overlap.zoo.weights import fetched
+from overlap.zoo.fetching import fetched
 uri, endpoint, digest = sys.argv[1:]
 with fetched(digest, open_objects(Location(uri, endpoint))) as path:
     print(digest_file(path), flush=True)

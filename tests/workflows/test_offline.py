@@ -88,5 +88,5 @@ def test_an_offline_run_publishes_the_rest(study: SmallStudy, run: Run) -> None:
     models = study.tables()["models"]
     assert dict(zip(models["model"], models["status"], strict=True)) == {
         **dict.fromkeys("abc", "complete"),
-        "away": "incomplete",
+        "away": "rejected",
     }

@@ -14,10 +14,11 @@ from overlap.store import Location, open_objects
 from overlap.store.s3 import Bucket
 from overlap.study import Study, load_study
 from overlap.zoo.checkpoint import Candidate, Rejected
+from overlap.zoo.fetching import fetch
 from overlap.zoo.folders import checkpoints_in
 from overlap.zoo.loading import load
 from overlap.zoo.resolve import resolve
-from overlap.zoo.weights import fetch, recall, stage
+from overlap.zoo.weights import recall, stage
 from tests import small_nets
 from tests.candidates import saved
 from tests.servers import SeaweedFS

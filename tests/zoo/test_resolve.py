@@ -83,7 +83,10 @@ def test_a_factory_is_identified_by_its_file(tmp_path: Path) -> None:
         (entry("a", "timm:resnet50.a1_in2k"), "timm has no model 'resnet50.a1_in2k'; nearest: resnet50.a1_in1k"),
         (entry("a", "torchvision:resnet51"), "torchvision has no model 'resnet51'; nearest: resnet50"),
         (entry("a", "torchvision:fcn_resnet50"), "torchvision's 'fcn_resnet50' is no image classifier"),
-        (entry("a", "torch:resnet50"), "unknown source 'torch'; known sources: timm, torchvision, or use factory"),
+        (
+            entry("a", "torch:resnet50"),
+            "unknown source 'torch'; known sources: timm, torchvision, open_clip, or use factory",
+        ),
         (entry("a", "resnet50"), "source 'resnet50' is not SOURCE:NAME, for instance timm:"),
         (entry("a", "timm:resnet50", "preprocess = { resize = 100 }"), "resized to 100, less than the crop"),
         ('[[checkpoint]]\nid = "a"\nfactory = "zzz_gone:f"\nweights = "w"\n', "no module 'zzz_gone'"),

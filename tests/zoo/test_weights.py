@@ -18,8 +18,9 @@ from overlap.identity import digest, digest_file
 from overlap.store import Location, Objects, layout, open_objects
 from overlap.store.folder import Folder
 from overlap.zoo import sources
+from overlap.zoo.fetching import fetch
 from overlap.zoo.loading import load
-from overlap.zoo.weights import CACHE_VARIABLE, Staged, fetch, recall, stage
+from overlap.zoo.weights import CACHE_VARIABLE, Staged, recall, stage
 from tests.candidates import timm_candidate, timm_module
 from tests.servers import SeaweedFS
 from tests.store.proxy import BUSY, CUT, Proxy
@@ -153,7 +154,7 @@ def test_weights_in_a_bucket(
 FETCH = """
 import sys
 from overlap.store import Location, open_objects
-from overlap.zoo.weights import fetch
+from overlap.zoo.fetching import fetch
 print(fetch(sys.argv[3], open_objects(Location(sys.argv[1], sys.argv[2]))))
 """
 

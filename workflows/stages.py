@@ -1,0 +1,101 @@
+"""The stages of a run: predict until the store holds all that can be had, reduce what is complete, publish it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from overlap.errors import DamagedObject
+from overlap.store.ledger import Record
+from overlap.store.objects import Objects
+from overlap.study import Study
+from workflows import gate, publish
+from workflows.certify import certify
+from workflows.cluster import Cluster
+from workflows.crew import Crew
+from workflows.fanout import FanOut
+from workflows.outcome import Outcome, Tell
+from workflows.plan import Plan, imports_only, refresh
+from workflows.reduce import reduce
+from workflows.stage import stage_for_cluster
+
+ROUNDS = 3
+"""How often damaged objects are computed again before a study is given up."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a run, with what they all need."""
+
+    study: Study
+    objects: Objects
+    cluster: Cluster
+    crew: Crew
+    tell: Tell
+
+    def reduce_imports(self, name: str) -> Outcome:
+        """Reduce predictions that were made elsewhere, where there is nothing to predict."""
+        plan = imports_only(self.study, name)
+        publish.plan(plan, self.objects)
+        return self.reduce(plan, Outcome(name))
+
+    def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
+        """Reduce every data set, first those that published figures are about: what fails there is left out of all."""
+        carried: dict[str, str] = {}
+        pairs = list(zip(plans, outcomes, strict=True))
+        for plan, outcome in sorted(pairs, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
+            self.reduce(plan, outcome, carried)
+            if outcome.results is not None:
+                carried |= gate.carry(outcome.results)
+
+    def predict(self, plan: Plan, outcome: Outcome, *, verify: bool) -> Plan:
+        """Compute what is missing and certify checkpoints, until the store holds all that can be had."""
+        publish.plan(plan, self.objects)
+        damaged: Sequence[Record] = ()
+        for _ in range(ROUNDS):
+            failed = self._fan_out(plan, damaged, outcome) if plan.units else {}
+            outcome.failed.update(publish.failures(plan, failed, self.objects))
+            plan = refresh(plan, self.objects, verify=verify)
+            damaged = certify(plan, self.objects, self.cluster.map)
+            for record in damaged:
+                self.tell.say(f"damaged: {record.object}; its unit is computed again")
+            plan = refresh(plan, self.objects, damaged=damaged)
+            verify = False
+            if not damaged:
+                break
+        return plan
+
+    def _fan_out(self, plan: Plan, damaged: Sequence[Record], outcome: Outcome) -> dict[str, str]:
+        """One fan-out of the missing units; returns why checkpoints failed, by fingerprint."""
+        self.cluster.start()
+        self.tell.say(f"{plan.dataset.name}: {plan.units} units of {len(plan.distinct)} checkpoints to predict")
+        staged = stage_for_cluster(plan, self.objects, self.cluster)
+        result = FanOut(staged, self.crew, damaged, lambda *done: self.tell.progress("predict", *done)).run()
+        outcome.computed += result.computed
+        outcome.images_decoded += result.images_decoded
+        outcome.blocked.update(result.bad_shards)
+        return result.failed
+
+    def reduce(self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None) -> Outcome:
+        """Reduce what is complete and publish it, unless a shard that nobody can read blocks it."""
+        outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
+        outcome.blocked.update(plan.dataset.unreadable)
+        publish.shards(plan, outcome.blocked, self.objects)
+        if outcome.blocked:
+            return outcome
+        self.crew.dismiss()  # their memory is wanted now
+        try:
+            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, carried=carried)
+        except DamagedObject as error:
+            self.tell.say(f"damaged: {error}; everything is checked, and computed again where it must be")
+            plan = self.predict(refresh(plan, self.objects, verify=True), outcome, verify=True)
+            results, outcome.reduced = reduce(
+                plan, outcome.failed, self.objects, self.cluster, carried=carried, force=True
+            )
+        if results is not None:
+            outcome.results = results
+            outcome.failed = {**results.absent, **outcome.failed}  # results may be of an earlier run, with its reasons
+            outcome.report, outcome.tracking_error = publish.results(
+                self.study, results, self.objects, fresh=outcome.reduced
+            )
+        return outcome
