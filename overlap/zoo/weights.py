@@ -1,7 +1,7 @@
 """Weights: from wherever people keep them into the store, once, by digest.
 
-Guarantees: after `stage` the store holds exactly the bytes that the digest names. A memo saves hashing again what has the
-size and tag it had; another says what a name stood for last, for when its hub or server cannot be asked.
+Guarantees: after `stage` the store holds exactly the bytes that the digest names. A memo saves hashing again what has
+the size and tag it had; another says what a name stood for last, for when its hub or server cannot be asked.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ def test_the_same_again_computes_nothing_and_starts_no_ray(undisturbed: SmallStu
     assert (ran.outcome["units"], ran.outcome["computed"], ran.outcome["images_decoded"]) == (0, 0, 0)
     assert not ran.outcome["reduced"]
     assert _ray_sessions(scratch) == sessions
-    assert {prefix: undisturbed.objects(prefix) for prefix in kept} == before
+    after = {prefix: undisturbed.objects(prefix) for prefix in kept}
+    # The memo of all weights together is made of those of each when they are recalled for the first time.
+    after["memo"] = {key: body for key, body in after["memo"].items() if not key.startswith("memo/weights-index/")}
+    assert after == before
 
 
 def test_a_new_checkpoint_computes_its_units_only(complete: SmallStudy, undisturbed: SmallStudy, run: Run) -> None:
