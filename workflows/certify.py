@@ -6,16 +6,15 @@ from functools import partial
 
 from overlap.images.dataset import Mapper
 from overlap.store.ledger import DamagedUnits, Ledger, Record
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.objects import Location, open_objects
 from workflows.plan import Plan, location
 
 
-def certify(plan: Plan, objects: Objects, mapper: Mapper) -> list[Record]:
+def certify(plan: Plan, mapper: Mapper) -> list[Record]:
     """Complete every checkpoint whose units are all recorded.
 
     Args:
         plan: fresh; checkpoints that it holds as complete are left alone.
-        objects: the store.
         mapper: where the units are read through.
 
     Returns:

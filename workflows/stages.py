@@ -56,7 +56,7 @@ class Stages:
             failed = self._fan_out(plan, damaged, outcome) if plan.units else {}
             outcome.failed.update(publish.failures(plan, failed, self.objects))
             plan = refresh(plan, self.objects, verify=verify)
-            damaged = certify(plan, self.objects, self.cluster.map)
+            damaged = certify(plan, self.cluster.map)
             for record in damaged:
                 self.tell.say(f"damaged: {record.object}; its unit is computed again")
             plan = refresh(plan, self.objects, damaged=damaged)
