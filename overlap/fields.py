@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
 
+from overlap import smoke
 from overlap.mistakes import refuse_credentials
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
@@ -29,7 +30,7 @@ def _named(name: str) -> str:
 
 
 def _data_named(name: str) -> str:
-    if "@" in name or len(name) > 100 or re.search(r"\.first\d+$", name):
+    if "@" in name or len(name) > 100 or smoke.is_part(name):
         raise ValueError(
             "a data set's name has at most 100 characters, no @ (which parts it from a truth), "
             "and does not end like .first10 (which is what --limit 10 adds)"

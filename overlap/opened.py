@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from overlap import smoke
 from overlap.errors import StudyError
 from overlap.published import Snapshot, data_sets, read_results, read_snapshot, reduced_data_sets
 from overlap.store import layout
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from overlap.report.results import Results
-
-SMOKE = re.compile(r"\.first\d+$")
-"""How the data sets of smoke runs end."""
 
 
 class OpenedStudy:
@@ -40,7 +37,7 @@ class OpenedStudy:
         """
         self._objects = open_objects(Location(uri, endpoint_url))
         known = sorted({*data_sets(self._objects), *reduced_data_sets(self._objects)})
-        whole = [name for name in known if not SMOKE.search(name)]
+        whole = [name for name in known if not smoke.is_part(name)]
         if data is None and len(whole) == 1:
             data = whole[0]
         if data not in known or data is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from overlap import files
+from overlap import files, smoke
 from overlap.analysis.class_orders import Order, halves, known_orders
 from overlap.analysis.gate import Tolerance, Verdict, judge
 from overlap.errors import DataError, StudyError
@@ -54,7 +54,7 @@ class Gate:
     def expected(self) -> dict[str, Expected]:
         """Published accuracies by model; StudyError where the table is wrong."""
         candidates = [checkpoint.candidate for checkpoint in self.plan.checkpoints]
-        return published(self.plan.study, study_name(self.plan.dataset.name), candidates, self.imported)
+        return published(self.plan.study, smoke.whole(self.plan.dataset.name), candidates, self.imported)
 
     @cached_property
     def orders(self) -> dict[str, list[int]]:
@@ -113,7 +113,7 @@ class Gate:
         except (DataError, UnicodeDecodeError) as error:
             raise StudyError(f"gate.orders.{name}: {error}") from None
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        own: Sequence[str] = self.plan.study.data[study_name(self.plan.dataset.name)].names
+        own: Sequence[str] = self.plan.study.data[smoke.whole(self.plan.dataset.name)].names
         synsets = [line.split()[0] for line in lines]
         if set(own) != set(lines) and all(SYNSET.fullmatch(synset) for synset in synsets):
             lines = synsets
@@ -126,14 +126,9 @@ class Gate:
         return [list(own).index(line) for line in lines]
 
 
-def study_name(data: str) -> str:
-    """The study's name of a data set, of which a smoke run keeps a part as `NAME.firstN`."""
-    return data.partition(".first")[0]
-
-
 def is_gated(study: Study, data: str) -> bool:
     """Whether published figures are about this data set."""
-    return study_name(data) in gated_data(study)
+    return smoke.whole(data) in gated_data(study)
 
 
 def carry(results: Results) -> dict[str, str]:

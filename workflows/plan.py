@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from overlap import smoke
 from overlap.errors import CheckpointError
 from overlap.images import dataset as datasets
 from overlap.images.dataset import Dataset, Mapper
@@ -80,7 +81,7 @@ def make_plan(
     checkpoints, unusable = _identify(candidates, location(study), verify, mapper, offline or hub.offline())
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:
-        dataset = replace(dataset, name=f"{name}.first{limit}")
+        dataset = replace(dataset, name=smoke.part(name, limit))
     plan = Plan(study, dataset, tuple(checkpoints), (*rejected, *unusable), frozenset())
     return refresh(plan, objects, verify=verify)
 

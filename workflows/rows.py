@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap import smoke
 from overlap.analysis.calibration import Calibration
 from overlap.analysis.models import ModelRow
 from overlap.errors import DamagedObject
@@ -23,7 +24,7 @@ from workflows.plan import Plan
 
 def class_names(plan: Plan) -> tuple[str, ...]:
     """Class names by number, where the study gives them."""
-    data = plan.study.data.get(plan.dataset.name.partition(".first")[0])
+    data = plan.study.data.get(smoke.whole(plan.dataset.name))
     return data.names if data is not None else ()
 
 
