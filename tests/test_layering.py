@@ -76,7 +76,7 @@ def test_imports_go_one_way(path: Path) -> None:
         assert module.partition(".")[0] != "workflows" or nested, "only inside its commands"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("overlap/analysis/*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("overlap/analysis/**/*.py")), ids=name_of)
 def test_analysis_knows_arrays_and_tables_only(path: Path) -> None:
     known = {"numpy", "scipy", "polars", "numba", "overlap", *sys.stdlib_module_names}
     assert tops(path) <= known

@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from overlap.analysis import greedy
+from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
 from overlap.analysis.combining import EnsembleCounts, ensemble_counts
 from overlap.analysis.consistency import PairCounts, pair_counts
-from overlap.analysis.greedy import Block, Members
+from overlap.analysis.greedy import Members
 from overlap.analysis.pairs import pairs_table
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects

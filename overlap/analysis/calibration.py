@@ -2,7 +2,8 @@
 
 Guarantees: every image is calibrated by a temperature that was fitted without it; temperatures lie in `BOUNDS` whatever
 the model does (one that is always right has no finite optimum); logits are read in chunks of `CHUNK` numbers, and what
-a row yields does not depend on the chunk or block it lies in.
+a row yields does not depend on the chunk or block it lies in. Where a truth accepts several classes of an image, its
+likelihood is their sum; temperatures are fitted on the images of one class, where the NLL is convex.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap.analysis import truths
 from overlap.analysis.splits import FOLDS
 
 Fractions = NDArray[np.float64]
@@ -55,12 +57,32 @@ class Calibration:
         return self.fold_temperatures[folds]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One model over all images: its calibration, and what it gives each image out of fold.
+
+    Attributes:
+        calibration: of the model.
+        confidence: (N,) float32, the calibrated probability of the class it predicts.
+        likelihood: (N,) float32, that of the accepted classes together.
+    """
+
+    calibration: Calibration
+    confidence: NDArray[np.float32]
+    likelihood: NDArray[np.float32]
+
+
 def calibrate(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.int8]) -> Calibration:
-    """Calibrate one model.
+    """The calibration of one model; arguments and errors are those of `score`."""
+    return score(logits, labels, folds).calibration
+
+
+def score(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.int8]) -> Scored:
+    """Calibrate one model, and say what it gives each image out of fold.
 
     Args:
         logits: blocks of (n_i, K), in the order of the images; N images in all.
-        labels: (N,) true classes.
+        labels: (N,) true classes, or (N, L) accepted ones (see `truths`).
         folds: (N,) calibration folds, 0..4.
 
     Raises:
@@ -70,28 +92,28 @@ def calibrate(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.
     if not rows == len(labels) == len(folds):
         raise ValueError(f"{rows} rows of logits for {len(labels)} labels and {len(folds)} folds")
     classes = logits[0].shape[1] if rows else 0
-    if rows and not 0 <= labels.min() <= labels.max() < classes:
+    if rows and not 0 <= truths.primary(labels).min() <= labels.max() < classes:
         raise ValueError(f"labels from {labels.min()} to {labels.max()} for a model of {classes} classes")
     temperature, fold_temperatures = temperatures(logits, labels, folds)
+    confidence, log_likelihood = np.empty(rows, np.float32), np.empty(rows)
     if not rows:
-        return Calibration(temperature, fold_temperatures, None, None, None)
+        return Scored(Calibration(temperature, fold_temperatures, None, None, None), confidence, confidence)
 
-    confidence, right = np.empty(rows), np.empty(rows, np.bool_)
-    log_likelihood, rank = np.empty(rows), np.empty(rows, np.int64)
+    right, rank = np.empty(rows, np.bool_), np.empty(rows, np.int64)
     for images, values in _chunks(logits):
-        index = np.arange(len(values)), labels[images]
         log_probability = log_probabilities(values, fold_temperatures[folds[images]])
         confidence[images] = np.exp(log_probability.max(axis=1))
-        log_likelihood[images] = log_probability[index]
-        right[images] = values.argmax(axis=1) == labels[images]
+        log_likelihood[images] = _of_any(log_probability, labels[images])
+        right[images] = truths.right(values.argmax(axis=1), labels[images])
         rank[images] = _rank(values, labels[images])
-    return Calibration(
+    calibration = Calibration(
         temperature,
         fold_temperatures,
         nll=float(-log_likelihood.mean()),
-        ece=calibration_error(confidence, right),
+        ece=calibration_error(confidence.astype(np.float64), right),
         top5=float((rank < 5).mean()) if classes >= 5 else None,
     )
+    return Scored(calibration, confidence, np.exp(log_likelihood).astype(np.float32))
 
 
 def log_probabilities(logits: Logits, temperature: Fractions) -> NDArray[np.float32]:
@@ -114,10 +136,11 @@ def temperatures(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[
 
     The NLL is convex in b = 1 / T: Newton's method within a bracket; the five start from the optimum of all images.
     """
-    everywhere = np.ones((1, len(labels)), np.bool_)
-    overall = _fit(logits, labels, everywhere, np.ones(1))
-    elsewhere = folds[None, :] != np.arange(FOLDS)[:, None]
-    return float(1 / overall[0]), 1 / _fit(logits, labels, elsewhere, np.repeat(overall, FOLDS))
+    single = np.ones(len(labels), np.bool_) if labels.ndim == 1 else (labels[:, 1:] == truths.NONE).all(axis=1)
+    classes = truths.primary(labels)
+    overall = _fit(logits, classes, single[None, :], np.ones(1))
+    elsewhere = single & (folds[None, :] != np.arange(FOLDS)[:, None])
+    return float(1 / overall[0]), 1 / _fit(logits, classes, elsewhere, np.repeat(overall, FOLDS))
 
 
 def calibration_error(confidence: Fractions, right: NDArray[np.bool_]) -> float:
@@ -215,9 +238,23 @@ def _shifted(logits: Logits, temperature: Fractions) -> NDArray[np.float32]:
     return scaled
 
 
+def _of_any(log_probability: NDArray[np.float32], labels: NDArray[Any]) -> Fractions:
+    """Log probability of the accepted classes together, (n,)."""
+    classes = truths.accepted(labels)
+    found = log_probability[np.arange(len(classes))[:, None], classes].astype(np.float64)
+    found[classes == truths.NONE] = -np.inf
+    return np.asarray(np.logaddexp.reduce(found, axis=1))
+
+
 def _rank(values: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.int64]:
-    """How many classes come before the true one, (n,): larger logits, and equal ones of lower class."""
-    own = values[np.arange(len(values)), labels][:, None]
-    earlier = np.arange(values.shape[1])[None, :] < labels[:, None]
-    before: NDArray[np.int64] = ((values > own) | ((values == own) & earlier)).sum(axis=1, dtype=np.int64)
+    """How many classes come before the first accepted one, (n,): larger logits, and equal ones of lower class."""
+    classes = truths.accepted(labels)
+    own = values[np.arange(len(values))[:, None], classes]
+    own[classes == truths.NONE] = -np.inf
+    best = own.max(axis=1)
+    # of equally large accepted classes the lowest comes first
+    first = np.where(own == best[:, None], classes, values.shape[1]).min(axis=1)
+    earlier = np.arange(values.shape[1])[None, :] < first[:, None]
+    larger = values > best[:, None]
+    before: NDArray[np.int64] = (larger | ((values == best[:, None]) & earlier)).sum(axis=1, dtype=np.int64)
     return before

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap.analysis import truths
 from overlap.analysis.compiler import compiled
 
 Counts = NDArray[np.int64]
@@ -56,14 +57,14 @@ def pair_counts(prediction: NDArray[Any], labels: NDArray[Any]) -> PairCounts:
 
     Args:
         prediction: (M, n) integers, the class each model gives each image.
-        labels: (n,) integers, the true classes.
+        labels: (n,) integers, the true classes, or (n, L) accepted ones (see `truths`).
 
     Raises:
         ValueError: the arrays do not have the same number of images.
     """
-    if prediction.ndim != 2 or labels.shape != prediction.shape[1:]:
+    if prediction.ndim != 2 or len(labels) != prediction.shape[1]:
         raise ValueError(f"predictions of shape {prediction.shape} do not fit labels of shape {labels.shape}")
-    correct = prediction == labels
+    correct = truths.right(prediction, labels)
     return PairCounts(len(labels), joint_counts(correct, correct), disagreement_counts(prediction, prediction))
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from overlap.analysis.calibration import Calibration, probabilities
+from overlap.analysis.blocks import Block
+from overlap.analysis.calibration import probabilities
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.pairs import check_axis, frame
 
@@ -42,25 +43,6 @@ SCHEMA: dict[str, pl.DataType] = {
     "gain_low": pl.Float64(),
     "gain_high": pl.Float64(),
 }
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block of images as all models see it.
-
-    Attributes:
-        logits: M arrays (n, K) of stored logits.
-        calibrations: M, of the same models.
-        labels: (n,) true classes.
-        folds: (n,) calibration folds.
-        selection: (n,) True in the selection split, False in the test split.
-    """
-
-    logits: Sequence[NDArray[Any]]
-    calibrations: Sequence[Calibration]
-    labels: NDArray[Any]
-    folds: NDArray[np.int8]
-    selection: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

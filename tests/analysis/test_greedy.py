@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.analysis import greedy
+from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate, probabilities
-from overlap.analysis.greedy import Block, Search, ensembles_table, score_block, score_candidates, search, search_blocks
+from overlap.analysis.greedy import Search, ensembles_table, score_block, score_candidates, search, search_blocks
 from overlap.analysis.notes import ensemble_notes
 from overlap.analysis.splits import folds, selection
 from tests.analysis.zoo import logits

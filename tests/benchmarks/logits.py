@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
 from overlap.analysis.combining import COMBINERS, ensemble_counts
-from overlap.analysis.greedy import Block, score_block
+from overlap.analysis.greedy import score_block
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
 from tests.benchmarks.table import peak_memory
 
