@@ -78,7 +78,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("overlap/analysis/**/*.py")), ids=name_of)
 def test_analysis_knows_arrays_and_tables_only(path: Path) -> None:
-    known = {"numpy", "scipy", "polars", "numba", "overlap", *sys.stdlib_module_names}
+    known = {"numpy", "scipy", "polars", "numba", "cma", "overlap", *sys.stdlib_module_names}
     assert tops(path) <= known
     for module, _ in imports(path, typing=True):
         assert not module.startswith("overlap") or module.startswith("overlap.analysis"), module
