@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlap.analysis.bootstrap import image_variance
 from overlap.analysis.calibration import calibrate
-from overlap.analysis.categories import MATCHED, category_table, image_variance
+from overlap.analysis.categories import MATCHED, category_table
 from overlap.analysis.combining import ensemble_counts
 from overlap.analysis.consistency import expected_inconsistency, kappa, pair_counts
 from overlap.analysis.notes import category_notes
