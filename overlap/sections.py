@@ -70,6 +70,8 @@ class Data(Section):
     """What the class numbers stand for, by the name of a known list (imagenet-1k, imagenet-r …): heads are mapped."""
     synsets: Resolved | None = None
     """The same as a file: a WordNet id a line, by class number."""
+    truths: dict[DataName, Resolved] = Field(default_factory=dict)
+    """Further labels of the same images, by the name of the truth: .json, .csv or .parquet (see `images.truths`)."""
     allow_missing_shards: tuple[str, ...] = ()
     """File names of shards that are left out of the study; every `n` and the report say so."""
 
