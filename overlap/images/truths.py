@@ -120,18 +120,17 @@ def _by_place(where: str, body: bytes, keys: Sequence[str]) -> list[list[Any]]:
 def _by_key(where: str, uri: str, body: bytes, keys: Sequence[str], known: Container[str]) -> list[list[Any]]:
     """A table with columns key and label; labels as text, several of them with spaces between."""
     try:
-        read = pl.read_csv if uri.endswith(".csv") else pl.read_parquet
-        table = read(io.BytesIO(body), **({"infer_schema": False} if uri.endswith(".csv") else {}))
+        if uri.endswith(".csv"):
+            table = pl.read_csv(io.BytesIO(body), infer_schema=False)
+        else:
+            table = pl.read_parquet(io.BytesIO(body))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StudyError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     if missing := {"key", "label"} - set(table.columns):
         raise StudyError(f"{where} lacks the column {', '.join(sorted(missing))}; it has {', '.join(table.columns)}")
-    table = table.select("key", "label")
-    if isinstance(table.schema["label"], pl.List):
-        table = table.explode("label")
     found: dict[str, list[str]] = {key: [] for key in keys}
     spoken: set[str] = set()
-    for key, label in table.select(pl.all().cast(pl.String)).iter_rows():
+    for key, label in zip(table["key"].cast(pl.String), table["label"].to_list(), strict=True):
         if key not in found:
             raise StudyError(f"{where}: key '{key}' is no image of the data set; are its keys those of the shards?")
         spoken.add(key)
@@ -145,8 +144,10 @@ def _by_key(where: str, uri: str, body: bytes, keys: Sequence[str], known: Conta
     return [found[key] for key in keys]
 
 
-def _labels(text: str | None, known: Container[str]) -> list[str]:
-    """A label, whose name may hold spaces, or several numbers with spaces between."""
-    if text is None:
+def _labels(label: Any, known: Container[str]) -> list[str]:
+    """Nothing, a number, a list of them, a name (which may hold spaces), or several numbers with spaces between."""
+    if label is None:
         return []
-    return [text] if text in known else text.split()
+    if isinstance(label, list):
+        return [str(each) for each in label]
+    return [str(label)] if str(label) in known else str(label).split()
