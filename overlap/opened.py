@@ -44,6 +44,21 @@ class OpenedStudy:
             raise StudyError(f"{uri}: holds {', '.join(known) or 'no data sets'}; name one of them as `data`")
         self.data = data
 
+    def table(self, name: str) -> pl.DataFrame:
+        """Any table of the results by name (`overlap.report.tables.KINDS` says what each holds).
+
+        Returns:
+            One without rows and columns where it was not computed.
+
+        Raises:
+            StudyError: no table has that name.
+        """
+        results = self._results()
+        try:
+            return results.table(name)
+        except KeyError:
+            raise StudyError(f"no table '{name}'; '{self.data}' holds {', '.join(results.tables())}") from None
+
     def models(self) -> pl.DataFrame:
         """`models.parquet`: one row a model."""
         return self._results().models

@@ -15,11 +15,14 @@ import polars as pl
 
 from overlap.errors import DamagedObject, ObjectMissing
 from overlap.identity import canonical_json, digest
-from overlap.report.results import READ_COLUMNS, Results
+from overlap.report.results import Results
+from overlap.report.tables import FIRST, KINDS
 from overlap.store import layout
 from overlap.store.objects import Objects
 
 REDUCTION = "reduction.json"
+THUMBNAILS = "thumbnails.parquet"
+"""Small JPEGs by key, stored and checked like a table."""
 HEAD = {"study", "inputs_digest", "dataset_digest", "tables", "measures", "absent", "notes", "provenance"}
 """What `reduction.json` holds."""
 
@@ -85,6 +88,9 @@ def reduced_data_sets(objects: Objects) -> list[str]:
 def write_results(results: Results, objects: Objects) -> None:
     """Publish the tables of a reduction."""
     tables = {f"{name}.parquet": _encode(table) for name, table in results.tables().items()}
+    if results.thumbnails:
+        held = sorted(results.thumbnails.items())
+        tables[THUMBNAILS] = _encode(pl.DataFrame(held, {"key": pl.String, "jpeg": pl.Binary}, orient="row"))
     for name, body in tables.items():
         objects.put(layout.results(results.data, name, inputs=results.inputs_digest), body)
     for name, body in tables.items():
@@ -145,12 +151,15 @@ def read_results(data: str, objects: Objects) -> Results | None:
         if digest(body) != expected:
             raise _damaged(key)
         tables[name.removesuffix(".parquet")] = pl.read_parquet(io.BytesIO(body))
+    thumbnails = tables.get(THUMBNAILS.removesuffix(".parquet"))
     return Results(
         study=head["study"],
         data=data,
         dataset_digest=head["dataset_digest"],
         inputs_digest=head["inputs_digest"],
-        **{name: tables[name] for name in READ_COLUMNS if name in tables},
+        **{name: tables[name] for name in FIRST if name in tables},
+        more={name: table for name, table in tables.items() if name in KINDS and name not in FIRST},
+        thumbnails={} if thumbnails is None else dict(thumbnails.iter_rows()),
         measures=head["measures"],
         absent=head["absent"],
         notes=head["notes"],

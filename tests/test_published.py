@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def results(data: str = "val", inputs: str = "1", accuracy: float = 0.5, **chang
 
 def same(a: Results, b: Results) -> None:
     assert replace(a, models=b.models, pairs=b.pairs, pair_ensembles=b.pair_ensembles, ensembles=b.ensembles,
-                   categories=b.categories) == b  # fmt: skip
+                   categories=b.categories, more=b.more) == b  # fmt: skip
     assert a.tables().keys() == b.tables().keys()
     for name, table in a.tables().items():
         assert_frame_equal(table, b.tables()[name])
@@ -78,6 +79,45 @@ def test_results_come_back_as_they_were(objects: Objects) -> None:
     same(found, results())
     assert read_inputs_digest("val", objects) == "1" * 64
     assert pl.read_parquet(objects.get("results/val/models.parquet"))["accuracy"].to_list() == [0.5]
+
+
+def test_further_tables_and_thumbnails_come_back(objects: Objects) -> None:
+    axes = pl.DataFrame({"differs": ["none"], "pairs": [3], "error_inconsistency": [0.25], "kappa": [None]})
+    written = results(more={"axes": axes, "theta": pl.DataFrame()}, thumbnails={"k": b"\xff\xd8", "j": b""})
+    write_results(written, objects)
+    found = read_results("val", objects)
+    assert found is not None
+    assert found.table("theta").width == 0, "without columns: not computed, not stored"
+    assert list(found.tables()) == ["models", "pairs", "axes"]
+    same(replace(found, more={}), replace(written, more={}))
+    assert_frame_equal(found.table("axes"), axes)
+    assert found.thumbnails == {"j": b"", "k": b"\xff\xd8"}
+    opened = overlap.open(objects.uri)
+    assert_frame_equal(opened.table("axes"), axes)
+    assert opened.table("driving").is_empty()
+    with pytest.raises(StudyError, match="no table 'axis'; 'val' holds models, pairs, axes"):
+        opened.table("axis")
+    objects.put(f"results/val/{'1' * 16}/thumbnails.parquet", b"x")
+    with pytest.raises(DamagedObject, match=r"thumbnails.parquet is gone or altered"):
+        read_results("val", objects)
+
+
+def test_tables_nobody_knows_are_not_read_and_not_taken(objects: Objects) -> None:
+    write_results(results(), objects)
+    head = json.loads(objects.get(f"results/val/{REDUCTION}"))
+    body = objects.get("results/val/models.parquet")
+    objects.put(f"results/val/{'1' * 16}/later.parquet", body)
+    head["tables"]["later.parquet"] = head["tables"]["models.parquet"]
+    objects.put(f"results/val/{REDUCTION}", json.dumps(head).encode())
+    found = read_results("val", objects)
+    assert found is not None
+    assert list(found.tables()) == ["models", "pairs"], "a store written by a later version still reads"
+    with pytest.raises(ValueError, match="no table is called 'later'"):
+        replace(found, more={"later": pl.DataFrame()})
+    with pytest.raises(ValueError, match=r"'axes' lacks the columns \['differs', 'error_inconsistency', 'kappa'\]"):
+        replace(found, more={"axes": pl.DataFrame({"pairs": [1]})})
+    with pytest.raises(ValueError, match=r"\['pairs'\] are attributes"):
+        replace(found, more={"pairs": found.pairs})
 
 
 def test_earlier_results_stay_beside_the_newest(objects: Objects) -> None:

@@ -10,14 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-READ_COLUMNS: Mapping[str, frozenset[str]] = {
-    "models": frozenset({"model", "fingerprint", "n", "accuracy"}),
-    "pairs": frozenset({"model_a", "model_b", "category", "n", "error_inconsistency", "kappa"}),
-    "pair_ensembles": frozenset({"model_a", "model_b", "combiner", "gain_mean", "gain_best", "conversion_rate"}),
-    "ensembles": frozenset({"search", "step", "model", "accuracy_select", "accuracy_test", "gain_low", "gain_high"}),
-    "categories": frozenset({"category", "pairs", "error_inconsistency", "kappa"}),
-}
-"""The columns without which a table cannot be shown; a table with neither rows nor columns means 'not computed'."""
+from overlap.report.tables import FIRST, KINDS, complaint
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,10 @@ class Results:
     """`ensembles.parquet`; without columns where no model has logits."""
     categories: pl.DataFrame = field(default_factory=pl.DataFrame)
     """Means by category of pair, with intervals."""
+    more: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """All further tables by name (`tables.KINDS`); one without columns counts as not computed."""
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
+    """Small JPEGs of images that tables name, by key; those the page has room for (`thumbnails.wanted`) are enough."""
     measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Further scalars by model (seconds of inference and the like), for MLflow only."""
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -56,16 +53,29 @@ class Results:
         """Refuse tables the views cannot read.
 
         Raises:
-            ValueError: a table lacks columns; names both.
+            ValueError: a table lacks columns, or has a name nobody knows; names both.
         """
-        for name, table in self.tables().items():
-            if missing := READ_COLUMNS[name] - set(table.columns):
-                raise ValueError(f"table {name!r} lacks the columns {sorted(missing)}")
+        if twice := sorted(set(self.more) & set(FIRST)):
+            raise ValueError(f"tables {twice} are attributes, not further tables")
+        for name, table in {**self.tables(), **self.more}.items():
+            wrong = complaint(name, set(table.columns)) if table.width or name not in KINDS else None
+            if wrong:
+                raise ValueError(wrong)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """The table of that name; one without rows and columns where it was not computed.
+
+        Raises:
+            KeyError: no table has that name.
+        """
+        if name not in KINDS:
+            raise KeyError(name)
+        found: pl.DataFrame = getattr(self, name) if name in FIRST else self.more.get(name, pl.DataFrame())
+        return found
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables that were computed, by name, in the order a reader wants them."""
-        named = {name: getattr(self, name) for name in READ_COLUMNS}
-        return {name: table for name, table in named.items() if table.width}
+        return {name: table for name in KINDS if (table := self.table(name)).width}
 
     def shown(self) -> dict[str, pl.DataFrame]:
         """The tables that have rows."""
