@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from overlap.fields import (
+    GROUPINGS,
     Address,
     DataName,
     Deviation,
     Flag,
+    Grouping,
     ImageSize,
     Integer,
     Name,
@@ -72,6 +74,8 @@ class Data(Section):
     """The same as a file: a WordNet id a line, by class number."""
     truths: dict[DataName, Resolved] = Field(default_factory=dict)
     """Further labels of the same images, by the name of the truth: .json, .csv or .parquet (see `images.truths`)."""
+    groups: Grouping | None = None
+    """Which classes belong together: a table of class and group, or `wordnet` or `wordnet-nature` by WordNet ids."""
     allow_missing_shards: tuple[str, ...] = ()
     """File names of shards that are left out of the study; every `n` and the report say so."""
 
@@ -79,6 +83,8 @@ class Data(Section):
     def _one_name_per_class(self) -> Data:
         if self.class_space is not None and self.synsets is not None:
             raise ValueError("class_space and synsets both say what the class numbers stand for; give one of them")
+        if self.groups in GROUPINGS and self.class_space is None and self.synsets is None:
+            raise ValueError(f"groups '{self.groups}' needs WordNet ids; give class_space or synsets, or name a table")
         if self.names and len(self.names) != self.classes:
             raise ValueError(f"names holds {len(self.names)} names for {self.classes} classes; give one per class")
         doubled = [name for name, times in Counter(self.names).items() if times > 1]
@@ -115,6 +121,21 @@ class Predict(Section):
     features: Literal[False] = False
     batch_size: Size | None = None
     """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
+
+
+class Analysis(Section):
+    """What the reductions look at beside everything."""
+
+    accuracy_band: tuple[Share, Share] | None = None
+    """Categories are also compared among the models of these accuracies alone: the paper's are 0.74 to 0.78."""
+    sample: Size = 2048
+    """Images on which probabilities of pairs are compared whole, and pairs' temperatures are fitted."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Analysis:
+        if self.accuracy_band is not None and self.accuracy_band[0] >= self.accuracy_band[1]:
+            raise ValueError(f"accuracy_band {list(self.accuracy_band)} is empty; give the lower bound first")
+        return self
 
 
 class Ensembles(Section):
@@ -240,6 +261,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "store": Store,
     "tracking": Tracking,
     "predict": Predict,
+    "analysis": Analysis,
     "ensembles": Ensembles,
     "gate": Gate,
     "checkpoint": CheckpointEntry,
