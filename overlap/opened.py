@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,8 @@ class OpenedStudy:
 
         Args:
             uri: a folder, or `s3://bucket/prefix`.
-            data: name of the data set; may be left out where the store holds one (smoke runs, `NAME.firstN`, apart).
+            data: name of the data set, under another truth `NAME@TRUTH`; may be left out where the store holds one
+                (smoke runs, `NAME.firstN`, and other truths apart).
             endpoint_url: server of an `s3://` store.
 
         Raises:
@@ -37,12 +39,13 @@ class OpenedStudy:
         """
         self._objects = open_objects(Location(uri, endpoint_url))
         known = sorted({*data_sets(self._objects), *reduced_data_sets(self._objects)})
-        whole = [name for name in known if not smoke.is_part(name)]
+        whole = [name for name in known if not smoke.is_part(name) and "@" not in name]
         if data is None and len(whole) == 1:
             data = whole[0]
         if data not in known or data is None:
             raise StudyError(f"{uri}: holds {', '.join(known) or 'no data sets'}; name one of them as `data`")
         self.data = data
+        self._images, self._truth = layout.parted(data)
 
     def table(self, name: str) -> pl.DataFrame:
         """Any table of the results by name (`overlap.report.tables.KINDS` says what each holds).
@@ -80,7 +83,9 @@ class OpenedStudy:
         return self._results().categories
 
     def labels(self) -> pl.DataFrame:
-        """Columns key and label, in the order of the shards."""
+        """Columns key and label, in the order of the shards; under another truth key and labels, all accepted ones."""
+        if self._truth is not None:
+            return pl.read_parquet(io.BytesIO(self._objects.get(layout.labels(self._images, self._truth))))
         labels = decode_labels(self._objects.get(layout.labels(self.data)))
         return pl.DataFrame({"key": labels.keys, "label": labels.label})
 
@@ -94,7 +99,7 @@ class OpenedStudy:
         snapshot = self._snapshot()
         if model not in snapshot.models:
             raise StudyError(f"{self._objects.uri}: no checkpoint '{model}' with logits on '{self.data}'")
-        ledger = Ledger(self._objects, self.data)
+        ledger = Ledger(self._objects, self._images)
         records = ledger.records(snapshot.models[model])
         missing = [snapshot.files[shard] for shard in snapshot.shards if shard not in records]
         if missing:
@@ -104,7 +109,7 @@ class OpenedStudy:
         return np.concatenate([ledger.read(records[shard]).logits for shard in snapshot.shards])
 
     def _snapshot(self) -> Snapshot:
-        snapshot = read_snapshot(self.data, self._objects)
+        snapshot = read_snapshot(self._images, self._objects)
         if snapshot is None:
             raise StudyError(f"{self._objects.uri}: nothing was run on '{self.data}' yet")
         return snapshot

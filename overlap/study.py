@@ -23,6 +23,7 @@ from overlap.fields import (
 from overlap.mistakes import explain, secret_key
 from overlap.sections import (
     SECTIONS,
+    Analysis,
     CheckpointEntry,
     Data,
     Ensembles,
@@ -45,6 +46,7 @@ class Study(Section):
     store: Store
     tracking: Tracking
     predict: Predict = Predict()
+    analysis: Analysis = Analysis()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
     checkpoint: tuple[CheckpointEntry, ...] = ()
