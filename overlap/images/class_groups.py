@@ -13,34 +13,16 @@ from __future__ import annotations
 import csv
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from overlap.analysis.specialisation.groups import NONE, ClassGroups
 from overlap.errors import StudyError
 from overlap.fields import GROUPINGS
 from overlap.sections import Data
 from overlap.zoo.class_spaces import SYNSET, class_space
-
-NONE: Final = -1
-"""The group of a class without one."""
-
-
-@dataclass(frozen=True)
-class ClassGroups:
-    """Which classes belong together.
-
-    Attributes:
-        names: of the groups, ascending.
-        of_class: (K,) int32, by class its group's place among the names, or -1 for none.
-    """
-
-    names: tuple[str, ...]
-    of_class: NDArray[np.int32]
 
 
 def class_groups(name: str, data: Data) -> ClassGroups | None:
