@@ -57,7 +57,7 @@ class Problem:
 
 
 def minimise(problem: Problem, strength: float, start: Tensor, tolerance: float = TOLERANCE) -> Tensor:
-    """The (K, D + 1) weights and biases of least penalised loss, from a start of that shape (which is left as it is)."""
+    """The (K, D + 1) weights and biases of least penalised loss, from a start of that shape (left as it is)."""
     solution = start.clone()
     gradient = solution.grad = torch.zeros_like(solution)
     solver = torch.optim.LBFGS(

@@ -11,13 +11,13 @@ itself; `shuffled`, the same draws with the partner's features of other images, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from overlap.analysis.features.mixing import Mixed
 from overlap.probes.trial import Sight, Trial
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -27,28 +27,6 @@ DRAWS = 3
 """Random draws of features at each rate."""
 
 Columns = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """What one pair, or one model's halves, gave under one control.
-
-    Attributes:
-        rows: of feature_mixing.parquet.
-        base: name of the base model.
-        other: name of the other; the base model itself for its halves.
-        category: of the pair, or None.
-        control: pair, reinit, halves or shuffled.
-        gains: (2, N) float32, by image: how much more often the probes are right at 50/50 than at 100/0, and than at
-            0/100, each the mean over draws; NaN where an image was not judged.
-    """
-
-    rows: list[dict[str, Any]]
-    base: str
-    other: str
-    category: str | None
-    control: str
-    gains: NDArray[np.float32]
 
 
 def mix_pair(
@@ -72,7 +50,9 @@ def mix_pair(
     for name, partner in ((control, b), ("shuffled", shuffled)):
         rows, right = [], {}
         for rate in RATES:
-            for draw, (of_base, of_other) in enumerate(draw_columns(base, other, a.dimension, b.dimension, rate, draws)):
+            for draw, (of_base, of_other) in enumerate(
+                draw_columns(base, other, a.dimension, b.dimension, rate, draws)
+            ):
                 sight = a.take(of_base).beside(partner.take(of_other))
                 key = (name if len(of_other) else "", rate, draw)  # without the partner, shuffling changes nothing
                 if key not in known:

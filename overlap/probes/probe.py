@@ -66,7 +66,7 @@ class Probe:
         """The class of each image, (n,): of the known ones that of the largest logit, the lowest on ties."""
         logits = self.logits(features)
         logits[:, ~self.known] = -np.inf
-        return logits.argmax(axis=1).astype(np.int32)
+        return np.asarray(logits.argmax(axis=1), np.int32)
 
 
 def fit(
@@ -142,7 +142,7 @@ def _renumbered(targets: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]
     """Targets among the known classes alone."""
     if targets.ndim == 2:
         return np.ascontiguousarray(targets[:, known], np.float32)
-    return (np.cumsum(known) - 1)[targets].astype(np.int64)
+    return np.asarray((np.cumsum(known) - 1)[targets], np.int64)
 
 
 def _standardised(features: Features, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> Tensor:

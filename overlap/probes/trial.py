@@ -38,7 +38,7 @@ class Sight:
     @property
     def dimension(self) -> int:
         """D."""
-        return self.images.shape[1]
+        return int(self.images.shape[1])
 
     def take(self, columns: NDArray[np.int64]) -> Sight:
         """Some of the features, in the given order."""
