@@ -68,13 +68,13 @@ class GramSums:
 
 
 def minibatches(images: int, batch: int = BATCH) -> list[slice]:
-    """Consecutive minibatches of all images, equal but for one image, of about `batch`; a block is some of them.
+    """Consecutive minibatches of all images, of one size but for one image; a block of images is some of them.
 
-    Fewer than `LEAST` images have none.
+    They have `batch` images or a few more; fewer images are one minibatch, and fewer than `LEAST` have none.
     """
-    if images < LEAST:
+    if images < LEAST or batch < LEAST:
         return []
-    edges = np.linspace(0, images, max(1, round(images / batch)) + 1).round().astype(int).tolist()
+    edges = np.linspace(0, images, max(1, images // batch) + 1).round().astype(int).tolist()
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
