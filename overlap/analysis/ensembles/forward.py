@@ -119,6 +119,7 @@ def forward(
     anchor: int | None = None,
     allowed: Allowed = ANY,
     max_size: int = MAX_SIZE,
+    patience: int = PATIENCE,
     pool: str = "all",
 ) -> Found:
     """Select by accuracy.
@@ -131,6 +132,7 @@ def forward(
         anchor: the first member, from the pool or not; without it the best single model of the pool.
         allowed: what may be chosen.
         max_size: steps at most.
+        patience: steps without a better ensemble after which it ends.
         pool: what the tables call the pool.
     """
     found = Found(name, kind, anchor=anchor, pool=pool)
@@ -143,7 +145,7 @@ def forward(
         return replace(found, reason="no model is right on any image of the selection split")
     members: Members = (int(first[np.argmax(parts.single[first])]),)
     right = [parts.right(members)]
-    while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < PATIENCE:
+    while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < patience:
         candidates = allowed.candidates(members, models)
         if not len(candidates):
             break
