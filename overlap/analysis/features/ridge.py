@@ -140,7 +140,7 @@ def _over(plan: list[tuple[Moments, list[Moments], Moments]], swap: bool) -> flo
     varies = deviation > 1e-10 * squares
     if not varies.any():
         return np.nan
-    share = np.asarray(sum(errors))[varies] / deviation[varies]
+    share: Floats = np.sum(errors, axis=0)[varies] / deviation[varies]
     # rounded, as the last digits of a product of matrices depend on the number of threads
     return round(float(np.maximum(0, 1 - share).mean()), 9)
 
