@@ -32,7 +32,8 @@ class Found:
 
     Attributes:
         name: what the tables call it.
-        kind: forward, without_replacement, bagged, nll, pool, control, budget or weights.
+        kind: forward, without_replacement, bagged, nll, pool, control, budget or weights; single for
+            the points of a front that are one model.
         members: model indices in order of selection; step k is the ensemble of the first k, a model once or several
             times. Empty for weights, and where nothing was found.
         values: per step, what was maximised on the selection split: images right, or the mean log-likelihood.
@@ -143,7 +144,8 @@ def forward(
         return replace(found, reason="no model can be chosen")
     if not parts.single.any():
         return replace(found, reason="no model is right on any image of the selection split")
-    members: Members = (int(first[np.argmax(parts.single[first])]),)
+    single = parts.single[first]
+    members: Members = (int(first[np.argmax(_rate(allowed, (), 0)(first, single) if allowed.rate else single)]),)
     right = [parts.right(members)]
     while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < patience:
         candidates = allowed.candidates(members, models)
