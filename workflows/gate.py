@@ -20,7 +20,7 @@ from overlap.errors import DataError, StudyError
 from overlap.panel import Panel
 from overlap.report.results import Results
 from overlap.study import Study
-from overlap.zoo.expected import Expected, gated_data, published
+from overlap.zoo.expected import Expected, gated_data, published, unheld
 from workflows.plan import Plan
 
 QUARANTINED = "quarantined"
@@ -101,13 +101,24 @@ class Gate:
             if fit is not None
         )
         failed = {verdict.model: verdict.reason for verdict in verdicts if not verdict.passed}
-        notes = list(_doubts(len(failed), len(gated)))
+        notes = list(_doubts(len(failed), len(gated))) + self._unheld()
         carried = {model: reason for model, reason in self.carried.items() if model in panel.models}
         if not study.quarantine:
             notes += [f"'{model}' is not as published, and kept: {reason}" for model, reason in failed.items()]
             return Gated(verdicts, {}, tuple(notes))
         quarantined = carried | {model: f"{QUARANTINED}: {reason}" for model, reason in failed.items()}
         return Gated(verdicts, dict(sorted(quarantined.items())), tuple(notes))
+
+    def _unheld(self) -> list[str]:
+        name = smoke.whole(self.plan.dataset.name)
+        candidates = [checkpoint.candidate for checkpoint in self.plan.checkpoints]
+        number = 0 if self.known else unheld(self.plan.study, name, candidates)
+        if not number:
+            return []
+        return [
+            f"of {number} checkpoints an accuracy on ImageNet's validation images is published, and nothing says that "
+            f'these are those images: data = ["{name}"] under `[gate]` does, and holds them to it'
+        ]
 
     def _order(self, name: str, uri: str) -> list[int]:
         """An order file, a class a line, against the data's own order: its `names`, else synsets sorted."""

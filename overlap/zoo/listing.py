@@ -10,6 +10,7 @@ from overlap.study import Study
 from overlap.zoo import timm_names
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.derived import derived
+from overlap.zoo.expected import Expected, figures
 from overlap.zoo.resolve import data_space, resolve
 from overlap.zoo.timm_parameters import parameters
 
@@ -24,7 +25,8 @@ def listing(study: Study) -> pl.DataFrame:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
     name, data = next(iter(study.data.items()))
     candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
-    rows = [_row(candidate) for candidate in candidates]
+    published = figures(study, candidates)
+    rows = [_row(candidate, published.get(candidate.id)) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]
     return pl.DataFrame(rows, schema=SCHEMA).sort("model")
 
@@ -45,6 +47,7 @@ SCHEMA = {
     "interpolation": pl.String,
     "dtype": pl.String,
     "published_top1": pl.Float64,
+    "published_source": pl.String,
     "class_space": pl.String,
     **{f"training_{name}": pl.String for name in Training.model_fields},
     "training_resolution": pl.Int64,
@@ -52,7 +55,7 @@ SCHEMA = {
 }
 
 
-def _row(candidate: Candidate) -> dict[str, object]:
+def _row(candidate: Candidate, published: Expected | None) -> dict[str, object]:
     preprocessing = candidate.preprocessing
     return {
         "model": candidate.id,
@@ -66,7 +69,8 @@ def _row(candidate: Candidate) -> dict[str, object]:
         "resize": preprocessing.resize,
         "interpolation": preprocessing.interpolation,
         "dtype": candidate.numeric.dtype,
-        "published_top1": candidate.published_top1,
+        "published_top1": None if published is None else round(100 * published.top1, 6),
+        "published_source": None if published is None else published.source,
         "class_space": None if candidate.class_map is None else candidate.class_map.space,
         **{f"training_{name}": value for name, value in candidate.training.model_dump().items()},
         **_told(candidate),
