@@ -232,9 +232,9 @@ class CheckpointEntry(Description):
 class ZooQuery(Section):
     """A query, or a folder, that expands to many checkpoints at every run."""
 
-    source: Literal["timm"] | None = None
+    source: Literal["timm", "open_clip"] | None = None
     select: tuple[str, ...] = Field(default=(), min_length=1)
-    """Names with wildcards."""
+    """Names with wildcards: ARCHITECTURE.TAG of timm, MODEL/TAG of open_clip."""
     folder: Resolved | None = None
     """Folder or s3://BUCKET/PREFIX of checkpoints, one a weights file or a sub-folder; instead of source and select."""
     defaults: Description | None = None
@@ -244,7 +244,7 @@ class ZooQuery(Section):
     exclude: Annotated[tuple[str, ...], Several] = ()
     """Names with wildcards that are left out of what `select` matches."""
     min_parameters: Number | None = Field(default=None, gt=0)
-    """Parameters with a head for 1,000 classes; 30e6 for 30 million."""
+    """Parameters with a head for 1,000 classes, of open_clip's models their image tower's; 30e6 for 30 million."""
     max_parameters: Number | None = Field(default=None, gt=0)
     min_input_size: Size | None = None
     """Longer side of what the network is evaluated on, in pixels."""
@@ -261,10 +261,16 @@ class ZooQuery(Section):
                 raise ValueError("select is missing or empty; name models, with wildcards")
             if self.defaults is not None:
                 raise ValueError("defaults are of a folder's checkpoints; leave them out")
+            strange = sorted(self.model_fields_set & {"class_space", "license"})
+            if self.source == "open_clip" and strange:
+                raise ValueError(
+                    f"{strange[0]} is of a query over timm's models (open_clip states no licence, and its heads are "
+                    "made for the data's classes); leave it out"
+                )
             return self
         strange = sorted(self.model_fields_set - {"folder", "defaults"})
         if strange:
-            raise ValueError(f"{strange[0]} is of a query over timm's models; with folder leave it out")
+            raise ValueError(f"{strange[0]} is of a query over a library's models; with folder leave it out")
         if is_uri(self.folder) and not self.folder.startswith("s3://"):
             raise ValueError(f"folder '{self.folder}' is neither a folder nor s3://bucket/prefix")
         return self

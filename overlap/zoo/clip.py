@@ -136,6 +136,17 @@ def published(name: str) -> Published:
     raise CheckpointError(f"open_clip publishes no weights of '{name}'; give `weights` a file")
 
 
+def pretrained_names() -> list[str]:
+    """All names of pretrained weights, MODEL/TAG, in open_clip's order; CheckpointError without the package."""
+    return [f"{model}/{tag}" for model, tag in _library().list_pretrained()]
+
+
+def side(name: str) -> int:
+    """The longer side of what a model sees, in pixels."""
+    size = _library().get_model_config(name.partition("/")[0])["vision_cfg"].get("image_size", SIDE)
+    return int(size if isinstance(size, int) else max(size))
+
+
 def has_tag(name: str) -> bool:
     """Whether a name says whose weights it means; raises CheckpointError as `preprocessing`."""
     return bool(_parts(name)[1])

@@ -1,4 +1,4 @@
-"""Training columns of a study's checkpoints: those that the study gives, else those that a name of timm's says."""
+"""Training columns of a study's checkpoints: what the study gives, else what a name of timm's or open_clip's says."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from collections.abc import Mapping, Sequence
 
 from overlap.methodology import Training
 from overlap.sections import CheckpointEntry
-from overlap.zoo import timm_names
-from overlap.zoo.timm_training import Derived, derive
+from overlap.zoo import clip, open_clip_training, timm_names, timm_training
+from overlap.zoo.timm_training import Derived
 
 
 def derived(source: str, weights: str) -> Derived | None:
-    """What the name of a checkpoint says of it, None where it is none of timm's.
+    """What the name of a checkpoint says of it, None where it is none of timm's or open_clip's.
 
     Weights that the user gives are not those that a tag names, even where the source bears one: someone trained them,
     in a way that only the study can tell. Of these only the architecture is derived; so it is of a source without a
     tag, whose own weights are not the same in every timm.
 
     Args:
-        source: `timm:NAME`, or any other source.
+        source: `timm:NAME`, `open_clip:NAME`, or any other source.
         weights: where the weights are; the source itself where they are its own.
     """
     library, _, name = source.partition(":")
+    if library == clip.SOURCE:
+        told = name if weights == source else name.partition("/")[0]
+        return open_clip_training.derive(told, timm_names.published())
     if library != "timm":
         return None
     tagged = weights == source and timm_names.is_published(name)
-    return derive(name if tagged else name.partition(".")[0], timm_names.published())
+    return timm_training.derive(name if tagged else name.partition(".")[0], timm_names.published())
 
 
 def study_names(entries: Sequence[CheckpointEntry]) -> dict[str, str]:

@@ -7,12 +7,12 @@ import polars as pl
 from overlap.errors import StudyError
 from overlap.methodology import Training
 from overlap.study import Study
-from overlap.zoo import timm_names
+from overlap.zoo import clip, open_clip_training, timm_names
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.derived import derived
 from overlap.zoo.expected import Expected, figures
 from overlap.zoo.resolve import data_space, resolve
-from overlap.zoo.timm_parameters import parameters
+from overlap.zoo.timm_parameters import parameters, table
 
 
 def listing(study: Study) -> pl.DataFrame:
@@ -78,12 +78,15 @@ def _row(candidate: Candidate, published: Expected | None) -> dict[str, object]:
 
 
 def _told(candidate: Candidate) -> dict[str, object]:
-    """What timm's name says beside the training columns; of weights that are the user's, only of their architecture."""
+    """What a library's name says beside the training columns; of weights that are the user's, only of the network."""
     name = candidate.architecture.name
     source = f"{candidate.architecture.source}:{name}"
     told = derived(source, candidate.weights)
     if told is None:
         return {}
+    if candidate.architecture.source == clip.SOURCE:
+        tower = open_clip_training.network(name.partition("/")[0])
+        return {"family": told.family, "parameters": table().get(tower or ""), "training_resolution": told.resolution}
     of_architecture: dict[str, object] = {"family": told.family, "parameters": parameters(name.partition(".")[0])}
     if candidate.weights != source:
         return of_architecture

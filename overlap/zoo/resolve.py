@@ -55,11 +55,11 @@ def resolve(
     """
     entries, rejected = _entries(study, classes, space)
     candidates: list[Candidate] = []
-    called = study_names(entries)
+    kin = study_names(entries)
     for entry in entries:
         try:
             candidate = _candidate(entry, study, classes, space, names)
-            candidates.append(replace(candidate, training=training(entry, called)))
+            candidates.append(replace(candidate, training=training(entry, kin)))
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
     return candidates, rejected
@@ -76,9 +76,9 @@ def _entries(study: Study, classes: int, space: ClassSpace | None) -> tuple[list
                 continue  # the study lists it itself, or another query has selected the very same weights
             if one.id in taken:
                 folder = str(query.folder)
-                called = tame(f"{one.id}@{folder.rstrip('/').rpartition('/')[2]}")
+                named = tame(f"{one.id}@{folder.rstrip('/').rpartition('/')[2]}")
                 reason = one.reason if isinstance(one, Rejected) else f"another checkpoint is called '{one.id}' too"
-                rejected.append(Rejected(called, f"zoo: folder {folder}: {reason}; rename one, or give it an id"))
+                rejected.append(Rejected(named, f"zoo: folder {folder}: {reason}; rename one, or give it an id"))
             elif isinstance(one, Rejected):
                 rejected.append(one)
             else:
@@ -94,9 +94,14 @@ def _expanded(
         return checkpoints_in(query, study.path.parent, study.store.endpoint_url)
     asked = known_space(query.class_space or COMMON) if query.class_space or space else None
     return [
-        CheckpointEntry(id=name, source=f"{query.source}:{name}", class_space=query.class_space)
+        CheckpointEntry(id=called(name), source=f"{query.source}:{name}", class_space=query.class_space)
         for name in select(query, classes if asked is None else len(asked))
     ]
+
+
+def called(name: str) -> str:
+    """What a query calls a library's name: as it is, open_clip's MODEL/TAG with a point between."""
+    return name.replace("/", ".")
 
 
 def _head(
