@@ -125,7 +125,7 @@ def standard(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float6
     if not np.isfinite(variance).all():
         raise ValueError("features that are not finite")
     scale = np.sqrt(variance)
-    largest = np.abs(features).max(axis=0)
+    largest = np.maximum(features.max(axis=0), -features.min(axis=0))
     return mean, np.where(scale > CONSTANT * largest, scale, np.inf)
 
 
