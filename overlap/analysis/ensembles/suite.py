@@ -148,7 +148,7 @@ def _pools(asked: Asked, zoo: Zoo, parts: Parts, anchor: int) -> Iterator[Found]
 
 def _budgets(asked: Asked, zoo: Zoo, parts: Parts) -> Iterator[Found]:
     for name, budget in asked.budgets.items():
-        search = f"within {budget:,.6g} {name}"
+        search = f"within {budget:,.10g} {name}"
         cost = zoo.costs.get(name)
         if cost is None or np.isnan(cost).all():
             yield Found(search, "budget", pool="affordable", reason=f"{name} of no model are known")
