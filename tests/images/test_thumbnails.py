@@ -15,6 +15,8 @@ from overlap.images.thumbnails import SIDE, thumbnails
 from tests.images.test_decoding import corrupt_images, shard_of
 from tests.photographs import encoded, odd_files, photographs
 
+CORRUPT = corrupt_images()
+
 
 def opened(jpeg: bytes) -> Image.Image:
     assert jpeg[:3] == b"\xff\xd8\xff"
@@ -61,10 +63,10 @@ def test_a_picture_of_one_line_stays_a_line(tmp_path: Path) -> None:
     assert opened(thumbnails(shard, ["line"])["line"]).size == (SIDE, 1)
 
 
-@pytest.mark.parametrize("kind", corrupt_images())
+@pytest.mark.parametrize("kind", CORRUPT)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_corrupt_image_is_named_with_its_shard_and_the_mend(kind: str, tmp_path: Path) -> None:
-    shard = shard_of(tmp_path, {"good": encoded(photographs()[0]), "n01440764/bad": corrupt_images()[kind]})
+    shard = shard_of(tmp_path, {"good": encoded(photographs()[0]), "n01440764/bad": CORRUPT[kind]})
     with pytest.raises(DataError) as caught:
         thumbnails(shard, shard.keys)
     message = str(caught.value)
