@@ -106,6 +106,24 @@ def test_constant_features_weigh_nothing() -> None:
     assert (nothing.predict(padded[:, 12:]) == np.bincount(y).argmax()).all()
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e-20, 1e18])
+def test_features_of_any_size_are_finite(size: float) -> None:
+    x, y = problem()
+    found = fit((x.astype(float) * size).astype(np.float32), y, 5, np.arange(300) % 5 == 0, "cpu")
+    assert np.isfinite(found.weight).all()
+    assert np.isfinite(found.logits((x.astype(float) * size).astype(np.float32))).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("several", [False, True])
+def test_a_gpu_finds_the_same(several: bool) -> None:
+    x, y = problem(several)
+    held = np.arange(300) % 5 == 0
+    here, there = fit(x, y, 5, held, "cpu"), fit(x, y, 5, held)
+    assert there.strength == here.strength
+    assert there.logits(x) == pytest.approx(here.logits(x), abs=2e-2)
+
+
 def test_classes_that_training_lacks_are_never_predicted() -> None:
     x, y = problem()
     odd = y % 2 == 1
