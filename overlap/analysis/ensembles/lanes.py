@@ -49,7 +49,7 @@ class Lanes:
 
 def sample_size(classes: int) -> int:
     """Images of the sample of a study of so many classes."""
-    return LOGITS // max(1, classes)
+    return max(1, LOGITS // max(1, classes))
 
 
 def sampled(block: Block, chosen: NDArray[np.bool_]) -> Block:
