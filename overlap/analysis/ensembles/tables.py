@@ -155,12 +155,13 @@ class Judged:
         of = [cost] * len(self.suite.found) + [name for name, *_ in self.suite.fronts]
         rows: list[dict[str, Any]] = []
         for one, counts, budget, name in zip(self.suite.ensembles, self.outcomes, budgets, of, strict=True):
-            prefixes = [tuple(one.members[: step + 1]) for step in range(len(one.members))]
-            for step, members in enumerate(prefixes or [tuple(dict(one.weights))] * len(counts[0])):
-                total = self._total(cost, sorted(set(members)))
-                if total is not None and members:
-                    weights = tuple((model, 1.0) for model in sorted(set(members)))
-                    told = " + ".join(self.models[model] for model in members)
+            for step in range(len(counts[0])):
+                members = one.members[: step + 1]
+                weights = one.weights or tuple((model, 1.0) for model in sorted(set(members)))
+                total = self._total(cost, list(dict(weights)))
+                if total is not None:
+                    weighed = [f"{weight:.3g} {self.models[model]}" for model, weight in one.weights]
+                    told = " + ".join(weighed or [self.models[model] for model in members])
                     figures = self._measured(weights, counts[:, step])
                     own = {"cost": cost, "budget": budget if name == cost else None, "total": total, "members": told}
                     rows.append(dict.fromkeys(PARETO) | own | {key: figures[key] for key in figures if key in PARETO})
