@@ -4,25 +4,28 @@ By paper.md 1.2, gain over the mean = EI (conv - 1/2) + P(both wrong) r00. So we
 pairs, gain would be linear in EI with the slope conv - 1/2 by identity (`identity_slope`): the empirical claim is that
 the conversion rate itself rises with EI (`conversion_slope`).
 
-Guarantees: least squares over pairs, unweighted. Intervals resample models (see `bootstrap`; images are taken as they
-are), and the p-value permutes models, rows and columns of the conversion rates together (QAP, see `mantel`), since
-pairs share models. In a category, rates of all pairs of its models are permuted. What is undefined is null with its
-reason. Of the group of all pairs duplicates are no part: such a pair is one model.
+Guarantees: least squares over pairs, unweighted. Pairs share models, so that intervals come from leaving out one model
+at a time, and the p-value from permuting models, rows and columns of the conversion rates together (QAP, see `mantel`);
+images are taken as they are. The jackknife's 95% intervals hold slopes 93 to 98% of the time from five models on, where
+those of the bootstrap over models, which serves means well, were measured to hold them 82 to 96%; pairs that share no
+model make it wider than need be. In a category, the rates of all pairs of its models are permuted. What is undefined is
+null with its reason. Of the group of all pairs duplicates are no part: such a pair is one model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from overlap.analysis import bootstrap
 from overlap.analysis.compiler import compiled
 from overlap.analysis.divergence import mantel
+from overlap.analysis.intervals import LEVEL
 from overlap.analysis.pairs import CATEGORIES, frame
 
 Fractions = NDArray[np.float64]
@@ -30,9 +33,6 @@ Indices = NDArray[np.int64]
 
 PERMUTATIONS = 1999
 """Random permutations of the models of a group."""
-
-DRAWS = 2000
-"""Bootstrap draws."""
 
 ALL = "all"
 """The group of all pairs but duplicates."""
@@ -133,7 +133,7 @@ def _row(table: pl.DataFrame, member: pl.DataFrame) -> dict[str, Any]:
 
 
 def fit(x: Fractions, y: Fractions, first: Indices, second: Indices) -> Fit:
-    """The least-squares line of y on x over pairs, and the interval of its slope from resampled models.
+    """The least-squares line of y on x over pairs, and the interval of its slope by the jackknife over models.
 
     Args:
         x: (P,) finite.
@@ -150,24 +150,32 @@ def fit(x: Fractions, y: Fractions, first: Indices, second: Indices) -> Fit:
         return Fit(reason="error inconsistency is the same for all pairs")
     slope = together / spread
     r_squared = together**2 / (spread * height) if height > 1e-24 * len(x) else None
-    draws = _slopes(across, up, first, second)
-    models = len({*first.tolist(), *second.tolist()})
-    low, high = bootstrap.ends(slope + (draws - slope) * bootstrap.widening(models))
-    reason = None if r_squared is not None else "the fitted values are the same for all pairs"
-    return Fit(slope, min(low, slope), max(high, slope), y_mean - slope * x_mean, r_squared, reason)
+    line = Fit(
+        slope,
+        intercept=y_mean - slope * x_mean,
+        r_squared=r_squared,
+        reason=None if r_squared is not None else "the fitted values are the same for all pairs",
+    )
+    without = _without_each(across, up, first, second)
+    if np.isnan(without).any():
+        return replace(line, reason="without one of the models there is no line, hence no interval")
+    models = len(without)
+    error = float(np.sqrt((models - 1) / models * ((without - without.mean()) ** 2).sum()))
+    half = float(stdtrit(models - 1, (1 + LEVEL) / 2)) * error
+    return replace(line, low=round(slope - half, 12), high=round(slope + half, 12))
 
 
-def _slopes(x: Fractions, y: Fractions, first: Indices, second: Indices) -> Fractions:
-    """(DRAWS,) slopes with the models weighted by the Bayesian bootstrap, a pair by the product of its two."""
+def _without_each(x: Fractions, y: Fractions, first: Indices, second: Indices) -> Fractions:
+    """The slope without the pairs of each model in turn; NaN where fewer than two different x are left."""
     used, a, b = bootstrap.places(first, second)
-    weight = np.random.default_rng(crc32(b"slope")).standard_exponential((DRAWS, used))
     sums = []
     for values in (np.ones(len(x)), x, y, x * x, x * y):
-        matrix = np.zeros((used, used))
-        np.add.at(matrix, (a, b), values)
-        sums.append(((weight @ matrix) * weight).sum(axis=1))
+        of_model = np.bincount(a, values, used) + np.bincount(b, values, used)
+        sums.append(values.sum() - of_model)
     n, sx, sy, sxx, sxy = sums
-    slopes: Fractions = (sxy - sx * sy / n) / (sxx - sx * sx / n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = sxx - sx * sx / n
+        slopes: Fractions = np.where(spread > 1e-12 * (x @ x), (sxy - sx * sy / n) / spread, np.nan)
     return slopes
 
 

@@ -21,8 +21,9 @@ from overlap.analysis.divergence.order import order_tests
 from overlap.analysis.divergence.selections import Band, selections
 from overlap.analysis.pairs import frame
 
-PERMUTATIONS = 1999
-"""Random ones; the least p-value is 0.001."""
+PERMUTATIONS = (1999, 999)
+"""Random ones, up to `PAIRS` pairs and beyond; the least p-value is 0.001, and 0.002."""
+PAIRS = 20_000
 
 SCHEMA: dict[str, pl.DataType] = {
     "measure": pl.String(),
@@ -41,7 +42,7 @@ SCHEMA: dict[str, pl.DataType] = {
 
 
 def comparisons_table(
-    compared: Compared, band: Band = None, names: Sequence[str] = NAMES, permutations: int = PERMUTATIONS
+    compared: Compared, band: Band = None, names: Sequence[str] = NAMES, permutations: int | None = None
 ) -> pl.DataFrame:
     """Rows of `SCHEMA`: for each measure and selection the test of order, then those of differences (b less a).
 
@@ -49,7 +50,7 @@ def comparisons_table(
         compared: the measures of a zoo.
         band: accuracies of the selection of that name; without it there is none.
         names: measures to test; tables of some measures each, put together, are the whole table.
-        permutations: random ones, beside the order observed.
+        permutations: random ones, beside the order observed; by default of `PERMUTATIONS`.
 
     Returns:
         `estimate` is Spearman's correlation of measure and level over pairs, or the difference of the two categories'
@@ -58,11 +59,12 @@ def comparisons_table(
     """
     measures = [measure for measure in compared.measures if measure.name in names]
     found: dict[tuple[str, str], list[Tested]] = {}
+    number = permutations or PERMUTATIONS[len(compared.categories) > PAIRS]
     chosen = selections(compared, band)
     for selection, selected in chosen.items():
         zoo = matrices(compared, measures, selected)
-        tests = [order_tests(zoo, permutations)]
-        tests += [difference_tests(zoo, a, b, permutations) for a, b in combinations(range(len(ORDERED)), 2)]
+        tests = [order_tests(zoo, number)]
+        tests += [difference_tests(zoo, a, b, number) for a, b in combinations(range(len(ORDERED)), 2)]
         for measure, of_measure in zip(measures, zip(*tests, strict=True), strict=True):
             found[measure.name, selection] = list(of_measure)
     rows: list[dict[str, Any]] = []

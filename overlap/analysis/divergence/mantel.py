@@ -18,6 +18,9 @@ from overlap.analysis.compiler import compiled
 Fractions = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+COLUMNS = 8
+"""Values of a pair that are summed together: a line of the cache."""
+
 
 def sums_by_level(values: Fractions, levels: Indices, number: int, orders: Indices) -> Fractions:
     """(B, number, D): sums of the values over the pairs of each level, the objects permuted.
@@ -30,7 +33,18 @@ def sums_by_level(values: Fractions, levels: Indices, number: int, orders: Indic
     """
     total = np.zeros((len(orders), number, values.shape[2]))
     first, second = (indices.astype(np.int64) for indices in np.nonzero(np.triu(levels >= 0, 1)))
-    _add(np.ascontiguousarray(values, np.float64), first, second, levels[first, second], orders, total)
+    level = levels[first, second]
+    places: dict[bytes, list[int]] = {}  # measures are mostly defined for the same pairs: those are counted once
+    for place in range(values.shape[2]):
+        places.setdefault(values[:, :, place].tobytes(), []).append(place)
+    once = list(places.values())
+    for start in range(0, len(once), COLUMNS):
+        part = once[start : start + COLUMNS]
+        sums = np.zeros((len(orders), number, len(part)))
+        columns = np.ascontiguousarray(values[:, :, [equal[0] for equal in part]], np.float64)
+        _add(columns, first, second, level, orders, sums)
+        for place, equal in enumerate(part):
+            total[:, :, equal] = sums[:, :, [place]]
     return total
 
 

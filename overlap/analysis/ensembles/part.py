@@ -63,6 +63,7 @@ class Part:
         self._labels, self._accepted = labels, truths.accepted(labels)
         self._images, self._full = images, full
         self._members: Members = ()
+        self._stood: Members = ()
         self._running = np.zeros((len(images), classes))
         self._standing = standing(self._running, self._accepted)
         self._held: dict[int, NDArray[np.float32]] = {}
@@ -105,7 +106,7 @@ class Part:
 
     def _go(self, members: Members) -> None:
         """Bring the sum to these members."""
-        if members == self._members:
+        if members == self._stood:
             return
         if members[: len(self._members)] != self._members:
             self._members, self._running[:] = (), 0
@@ -113,6 +114,7 @@ class Part:
             self._running += self._whole(model)
             self._members = (*self._members, model)
         self._standing = standing(self._running, self._accepted, self._standing.leaders)
+        self._stood = members  # not before: a look-up that failed is asked again
 
     def _whole(self, model: int) -> NDArray[np.float32]:
         """Probabilities of all images and classes; those used last are kept."""

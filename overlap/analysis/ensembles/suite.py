@@ -6,7 +6,7 @@ Guarantees: searches see the selection split alone. What is asked for and cannot
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,7 @@ def _pools(asked: Asked, zoo: Zoo, parts: Parts, anchor: int) -> Iterator[Found]
 
 def _budgets(asked: Asked, zoo: Zoo, parts: Parts) -> Iterator[Found]:
     for name, budget in asked.budgets.items():
-        search = f"within {budget:,.6g} {name}"
+        search = f"within {budget:,.10g} {name}"
         cost = zoo.costs.get(name)
         if cost is None or np.isnan(cost).all():
             yield Found(search, "budget", pool="affordable", reason=f"{name} of no model are known")
@@ -159,17 +159,18 @@ def _budgets(asked: Asked, zoo: Zoo, parts: Parts) -> Iterator[Found]:
 def _weights(asked: Asked, zoo: Zoo, parts: Parts, found: Sequence[Found]) -> Iterator[Found]:
     sources = [one for one in found if one.kind in ("forward", "bagged", "nll") and one.anchor is None]
     models = climbing.dimensions(sources, parts.single)
-    numbers = np.array(models)
+    numbers, likelihood = np.array(models), zoo.likelihood[models].astype(np.float64)
 
     def images_right(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return parts.weighed(numbers, weights).astype(np.float64)
 
     def mean_log_likelihood(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        mixed = (row / row.sum() @ zoo.likelihood[numbers] for row in weights)
-        return np.array([log_likelihood(one) for one in mixed]) / (FIXED * max(1, zoo.images))
+        # added up one by one: a product of matrices may differ between machines, and the path with it
+        mixed = (sum(weight * one for weight, one in zip(row / row.sum(), likelihood, strict=True)) for row in weights)
+        return np.array([log_likelihood(np.asarray(one)) for one in mixed]) / (FIXED * max(1, zoo.images))
 
     for objective, score in (("accuracy", images_right), ("nll", mean_log_likelihood)):
         if objective in asked.objectives:
             starts = [one for one in sources if one.objective == objective and one.members]
             start = starts[0] if starts else Found("alike", "weights")
-            yield replace(climbing.climb(f"weights by {objective}", score, models, start, objective), anchor=None)
+            yield climbing.climb(f"weights by {objective}", score, models, start, objective)

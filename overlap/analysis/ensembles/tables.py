@@ -19,8 +19,8 @@ from overlap.analysis.ensembles.forward import Found
 from overlap.analysis.ensembles.likelihood import LEAST
 from overlap.analysis.ensembles.outcomes import Outcomes
 from overlap.analysis.ensembles.part import Counts
+from overlap.analysis.ensembles.steps import Steps, steps_table
 from overlap.analysis.ensembles.suite import Suite
-from overlap.analysis.greedy import Search, ensembles_table
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.pairs import frame
 
@@ -85,11 +85,11 @@ class Judged:
     def steps(self) -> pl.DataFrame:
         """`ensembles.parquet`: one row a step of every search that has steps."""
         found = [
-            Search(one.name, one.members, tuple(counts[0, :, 0].tolist()), self.suite.reference, counts[1])
+            Steps(one.name, one.members, counts)
             for one, counts in zip(self.suite.found, self.outcomes, strict=False)
             if one.members
         ]
-        return ensembles_table(self.models, found, *self.images)
+        return steps_table(self.models, found, self.suite.reference, self.images)
 
     def searches(self) -> pl.DataFrame:
         """`searches.parquet`: one row a search, of its best prefix on the selection split."""
@@ -155,12 +155,13 @@ class Judged:
         of = [cost] * len(self.suite.found) + [name for name, *_ in self.suite.fronts]
         rows: list[dict[str, Any]] = []
         for one, counts, budget, name in zip(self.suite.ensembles, self.outcomes, budgets, of, strict=True):
-            prefixes = [tuple(one.members[: step + 1]) for step in range(len(one.members))]
-            for step, members in enumerate(prefixes or [tuple(dict(one.weights))] * len(counts[0])):
-                total = self._total(cost, sorted(set(members)))
-                if total is not None and members:
-                    weights = tuple((model, 1.0) for model in sorted(set(members)))
-                    told = " + ".join(self.models[model] for model in members)
+            for step in range(len(counts[0])):
+                members = one.members[: step + 1]
+                weights = one.weights or tuple((model, 1.0) for model in sorted(set(members)))
+                total = self._total(cost, list(dict(weights)))
+                if total is not None:
+                    weighed = [f"{weight:.3g} {self.models[model]}" for model, weight in one.weights]
+                    told = " + ".join(weighed or [self.models[model] for model in members])
                     figures = self._measured(weights, counts[:, step])
                     own = {"cost": cost, "budget": budget if name == cost else None, "total": total, "members": told}
                     rows.append(dict.fromkeys(PARETO) | own | {key: figures[key] for key in figures if key in PARETO})
