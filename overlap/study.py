@@ -22,7 +22,6 @@ from overlap.fields import (
 )
 from overlap.mistakes import explain, secret_key
 from overlap.sections import (
-    SECTIONS,
     Analysis,
     CheckpointEntry,
     Data,
@@ -32,8 +31,9 @@ from overlap.sections import (
     Section,
     Store,
     Tracking,
-    ZooQuery,
 )
+from overlap.study_tables import SECTIONS
+from overlap.zoo_query import ZooQuery
 
 __all__ = ["NAME", "Study", "is_uri", "load_study"]
 

@@ -20,7 +20,9 @@ from overlap.errors import DataError, StudyError
 from overlap.panel import Panel
 from overlap.report.results import Results
 from overlap.study import Study
+from overlap.zoo.class_lists import orders
 from overlap.zoo.expected import Expected, gated_data, published, unheld
+from overlap.zoo.resolve import data_space
 from workflows.plan import Plan
 
 QUARANTINED = "quarantined"
@@ -62,8 +64,12 @@ class Gate:
 
     @cached_property
     def orders(self) -> dict[str, list[int]]:
-        """Further orders of classes that the study names, as the data's class by place."""
-        return {name: self._order(name, uri) for name, uri in self.plan.study.gate.orders.items()}
+        """Orders that ImageNet's classes are known in, and those that the study names, as the data's class by place."""
+        whole = smoke.whole(self.plan.dataset.name)
+        section = self.plan.study.data.get(whole)
+        space = None if section is None else data_space(whole, section)
+        known = orders(None if space is None else space.classes, self.plan.dataset.classes)
+        return known | {name: self._order(name, uri) for name, uri in self.plan.study.gate.orders.items()}
 
     @property
     def identity(self) -> dict[str, Any]:

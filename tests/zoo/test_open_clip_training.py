@@ -9,7 +9,6 @@ import pytest
 
 from overlap.errors import StudyError
 from overlap.methodology import Training, category
-from overlap.sections import ZooQuery
 from overlap.study import load_study
 from overlap.zoo import clip, timm_names
 from overlap.zoo.derived import derived
@@ -18,6 +17,7 @@ from overlap.zoo.open_clip_training import derive, network, tables, tower
 from overlap.zoo.queries import select
 from overlap.zoo.resolve import data_space, resolve
 from overlap.zoo.timm_training import Derived
+from overlap.zoo_query import ZooQuery
 
 open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed (extra clip)")
 

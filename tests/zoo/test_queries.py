@@ -13,11 +13,11 @@ import pytest
 import timm
 
 from overlap.errors import StudyError
-from overlap.sections import ZooQuery
 from overlap.study import load_study
 from overlap.zoo import timm_names, timm_parameters
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
+from overlap.zoo_query import ZooQuery
 
 
 def chosen(*patterns: str, **filters: object) -> list[str]:

@@ -8,13 +8,13 @@ import pytest
 import timm
 
 from overlap.errors import StudyError
-from overlap.sections import ZooQuery
 from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
 from overlap.zoo.listing import listing
 from overlap.zoo.queries import select
 from overlap.zoo.resolve import resolve
 from overlap.zoo.sources import source
+from overlap.zoo_query import ZooQuery
 
 HEAD = 'name = "s"\n[data.val]\nshards = "x.tar"\nclasses = 1000\n'
 
