@@ -57,7 +57,8 @@ def run(
         ]
         for line in no_network([rejected for plan in plans for rejected in plan.rejected]):
             tell.say(line)
-        outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
+        outcomes = [Outcome(plan.dataset.name, plan.role, units=plan.units) for plan in plans]
+        # Sets of every role are predicted before any is reduced: reductions of features read all of them.
         predicted = [stages.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         stages.reduce_all(predicted, outcomes)
         if limit is None:

@@ -40,10 +40,15 @@ class Stages:
         return self.reduce(plan, Outcome(name))
 
     def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
-        """Reduce every data set, first those that published figures are about: what fails there is left out of all."""
+        """Reduce every data set to evaluate on, first those that published figures are about: what fails there is left
+        out of all. The other sets are predicted by then, so that reductions may read their features.
+        """
         carried: dict[str, str] = {}
         pairs = list(zip(plans, outcomes, strict=True))
-        for plan, outcome in sorted(pairs, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
+        for plan, outcome in pairs:
+            self._settle(plan, outcome)
+        evaluated = [pair for pair in pairs if pair[0].role == "evaluate"]
+        for plan, outcome in sorted(evaluated, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
             self.reduce(plan, outcome, carried)
             if outcome.results is not None:
                 carried |= gate.carry(outcome.results)
@@ -65,6 +70,12 @@ class Stages:
                 break
         return plan
 
+    def _settle(self, plan: Plan, outcome: Outcome) -> None:
+        """Say which checkpoints cannot be run and which shards cannot be read."""
+        outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
+        outcome.blocked.update(plan.dataset.unreadable)
+        publish.shards(plan, outcome.blocked, self.objects)
+
     def _fan_out(self, plan: Plan, damaged: Sequence[Record], outcome: Outcome) -> dict[str, str]:
         """One fan-out of the missing units; returns why checkpoints failed, by fingerprint."""
         self.cluster.start()
@@ -78,9 +89,6 @@ class Stages:
 
     def reduce(self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None) -> Outcome:
         """Reduce what is complete and publish it, unless a shard that nobody can read blocks it."""
-        outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
-        outcome.blocked.update(plan.dataset.unreadable)
-        publish.shards(plan, outcome.blocked, self.objects)
         if outcome.blocked:
             return outcome
         self.crew.dismiss()  # their memory is wanted now

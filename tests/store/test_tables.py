@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from overlap.errors import CheckpointError, DataError
+from overlap.store.parquet import metadata_of
 from overlap.store.tables import (
     Hard,
     Labels,
@@ -24,7 +25,6 @@ from overlap.store.tables import (
     encode_hard,
     encode_labels,
     from_logits,
-    metadata_of,
 )
 from tests.reference.predictions import arg_max, max_softmax
 
