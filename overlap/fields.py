@@ -17,6 +17,9 @@ from overlap.mistakes import refuse_credentials
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 
+GROUPINGS = ("wordnet", "wordnet-nature")
+"""Groups of classes that follow from WordNet ids; anything else is a table."""
+
 
 def is_uri(text: str) -> bool:
     """Whether a location carries a scheme (`s3://`, `https://`, `sqlite://`) and so is no path."""
@@ -52,6 +55,10 @@ def _resolved(location: str, info: ValidationInfo) -> str:
     return refuse_credentials(location) if is_uri(location) else _absolute(location, info)
 
 
+def _grouping(location: str, info: ValidationInfo) -> str:
+    return location if location in GROUPINGS else _resolved(location, info)
+
+
 def _tracking_uri(uri: str, info: ValidationInfo) -> str:
     scheme, slashes, rest = uri.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
@@ -77,6 +84,7 @@ def _template(text: str) -> str:
 Name = Annotated[str, AfterValidator(_named)]
 DataName = Annotated[str, AfterValidator(_data_named)]
 Resolved = Annotated[str, AfterValidator(_resolved)]
+Grouping = Annotated[str, AfterValidator(_grouping)]
 TrackingUri = Annotated[str, AfterValidator(_tracking_uri)]
 Address = Annotated[str, AfterValidator(refuse_credentials)]
 Template = Annotated[str, AfterValidator(_template)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ from overlap.published import Snapshot, data_sets, read_results, read_snapshot, 
 from overlap.store import layout
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
-from overlap.store.tables import decode_labels
 from overlap.store.units import feature_matrix
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class OpenedStudy:
 
         Args:
             uri: a folder, or `s3://bucket/prefix`.
-            data: name of the data set; may be left out where the store holds one to evaluate on (smoke runs,
-                `NAME.firstN`, apart).
+            data: name of the data set, under another truth `NAME@TRUTH`; may be left out where the store holds one to
+                evaluate on (smoke runs, `NAME.firstN`, and other truths apart).
             endpoint_url: server of an `s3://` store.
 
         Raises:
@@ -39,7 +39,7 @@ class OpenedStudy:
         """
         self._objects = open_objects(Location(uri, endpoint_url))
         known = sorted({*data_sets(self._objects), *reduced_data_sets(self._objects)})
-        whole = [name for name in known if not smoke.is_part(name)]
+        whole = [name for name in known if not smoke.is_part(name) and "@" not in name]
         if data is None and len(whole) > 1:
             whole = [name for name in whole if self._role(name) == "evaluate"]
         if data is None and len(whole) == 1:
@@ -47,6 +47,7 @@ class OpenedStudy:
         if data not in known or data is None:
             raise StudyError(f"{uri}: holds {', '.join(known) or 'no data sets'}; name one of them as `data`")
         self.data = data
+        self._images, self._truth = layout.parted(data)
 
     def table(self, name: str) -> pl.DataFrame:
         """Any table of the results by name (`overlap.report.tables.KINDS` says what each holds).
@@ -84,12 +85,11 @@ class OpenedStudy:
         return self._results().categories
 
     def labels(self) -> pl.DataFrame:
-        """Columns key and label, in the order of the shards; of a multi-label set `label` is a list."""
-        labels = decode_labels(self._objects.get(layout.labels(self.data)))
-        if labels.label.ndim == 1:
-            return pl.DataFrame({"key": labels.keys, "label": labels.label})
-        several = [row[row >= 0].tolist() for row in labels.label]
-        return pl.DataFrame({"key": labels.keys, "label": several}, {"key": pl.String, "label": pl.List(pl.Int32)})
+        """Columns key and label, in the order of the shards; under another truth, and of a multi-label set, key and
+        labels (a list a row).
+        """
+        table = pl.read_parquet(io.BytesIO(self._objects.get(layout.labels(self._images, self._truth))))
+        return table.select("key", "labels" if "labels" in table.columns else "label")
 
     def logits(self, model: str) -> NDArray[np.float16]:
         """A checkpoint's stored logits, float16 of shape (images, classes), rows aligned with `labels`.
@@ -117,7 +117,7 @@ class OpenedStudy:
         snapshot = self._snapshot()
         if model not in snapshot.models:
             raise StudyError(f"{self._objects.uri}: no checkpoint '{model}' with logits on '{self.data}'")
-        ledger = Ledger(self._objects, self.data)
+        ledger = Ledger(self._objects, self._images)
         records = ledger.records(snapshot.models[model])
         missing = [snapshot.files[shard] for shard in snapshot.shards if shard not in records]
         if missing:
@@ -131,7 +131,7 @@ class OpenedStudy:
         return "evaluate" if snapshot is None else snapshot.role
 
     def _snapshot(self) -> Snapshot:
-        snapshot = read_snapshot(self.data, self._objects)
+        snapshot = read_snapshot(self._images, self._objects)
         if snapshot is None:
             raise StudyError(f"{self._objects.uri}: nothing was run on '{self.data}' yet")
         return snapshot

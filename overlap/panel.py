@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from overlap.analysis import truths
 from overlap.imports import Imported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from overlap.images.truths import Truth
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,27 @@ class Panel:
     """Sorted by name; rows of `prediction`."""
     keys: Sequence[str]
     labels: NDArray[np.int32]
-    """Shape (N,)."""
+    """Shape (N,), or (N, L) of accepted classes (see `analysis.truths`)."""
     prediction: NDArray[np.int32]
     """Shape (M, N)."""
     refused: dict[str, str] = field(default_factory=dict)
     """Models that do not fit, with the reason."""
+    images: NDArray[np.int64] | None = None
+    """(N,): places of the samples in the data set, ascending; None where all of it takes part."""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Shape (M, N): whether each prediction is right."""
-        return np.asarray(self.prediction == self.labels[None, :])
+        return truths.right(self.prediction, self.labels)
+
+    def under(self, truth: Truth) -> Panel:
+        """The panel under another truth, without the samples of which it accepts no class."""
+        images = np.flatnonzero(truth.known)
+        labels = truth.labels[images]
+        if labels.ndim == 2:
+            labels = labels[:, : max(1, int((labels != truths.NONE).sum(axis=1).max(initial=1)))]
+        keys = [self.keys[place] for place in images]
+        return replace(self, keys=keys, labels=labels, prediction=self.prediction[:, images], images=images)
 
     def less(self, models: Collection[str]) -> Panel:
         """The panel without some of its models."""

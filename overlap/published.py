@@ -82,9 +82,9 @@ def data_sets(objects: Objects) -> list[str]:
 
 
 def reduced_data_sets(objects: Objects) -> list[str]:
-    """Names of all data sets with results, sorted; without other truths."""
+    """Names of all data sets with results, sorted; under another truth `NAME@TRUTH`."""
     parts = [info.key.split("/") for info in objects.list("results/")]
-    return sorted(part[1] for part in parts if part[2:] == [REDUCTION] and "@" not in part[1])
+    return sorted(part[1] for part in parts if part[2:] == [REDUCTION])
 
 
 def write_results(results: Results, objects: Objects) -> None:

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from overlap.fields import (
+    GROUPINGS,
     Address,
     DataName,
     Deviation,
     Flag,
+    Grouping,
     ImageSize,
     Integer,
     Name,
@@ -65,8 +67,8 @@ class Data(Section):
     shards: Annotated[tuple[Resolved, ...], Several]
     classes: Integer = Field(gt=1)
     role: Literal["evaluate", "train", "downstream"] = "evaluate"
-    """Models are compared on it; or probes on their features are trained on it; or it is a task of its own for these
-    (its classes are not the heads'). `train` where the section is called so and does not say."""
+    """Models are compared on it; or probes of features are trained on it (`train` where the section is called so); or
+    it is a task of its own for these, whose classes are not the heads'."""
     multi_label: Flag = False
     """Whether a .cls file may hold several class numbers, with spaces between, or none; of a downstream set."""
     names: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ class Data(Section):
     """The same as a file: a WordNet id a line, by class number."""
     truths: dict[DataName, Resolved] = Field(default_factory=dict)
     """Further labels of the same images, by the name of the truth: .json, .csv or .parquet (see `images.truths`)."""
+    groups: Grouping | None = None
+    """Which classes belong together: a table of class and group, or `wordnet` or `wordnet-nature` by WordNet ids."""
     allow_missing_shards: tuple[str, ...] = ()
     """File names of shards that are left out of the study; every `n` and the report say so."""
 
@@ -85,9 +89,11 @@ class Data(Section):
         if self.class_space is not None and self.synsets is not None:
             raise ValueError("class_space and synsets both say what the class numbers stand for; give one of them")
         if self.multi_label and self.role != "downstream":
-            raise ValueError(
-                'multi_label is for sets with role = "downstream"; of several accepted classes make a truth'
-            )
+            raise ValueError('multi_label needs role = "downstream"; several accepted classes are a truth (truths)')
+        if self.truths and self.role != "evaluate":
+            raise ValueError('truths are for sets with role = "evaluate"; leave them out')
+        if self.groups in GROUPINGS and self.class_space is None and self.synsets is None:
+            raise ValueError(f"groups '{self.groups}' needs WordNet ids; give class_space or synsets, or name a table")
         if self.names and len(self.names) != self.classes:
             raise ValueError(f"names holds {len(self.names)} names for {self.classes} classes; give one per class")
         doubled = [name for name, times in Counter(self.names).items() if times > 1]
@@ -125,6 +131,21 @@ class Predict(Section):
     """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
     batch_size: Size | None = None
     """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
+
+
+class Analysis(Section):
+    """What the reductions look at beside everything."""
+
+    accuracy_band: tuple[Share, Share] | None = None
+    """Categories are also compared among the models of these accuracies alone: the paper's are 0.74 to 0.78."""
+    sample: Size = 2048
+    """Images on which probabilities of pairs are compared whole, and pairs' temperatures are fitted."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Analysis:
+        if self.accuracy_band is not None and self.accuracy_band[0] >= self.accuracy_band[1]:
+            raise ValueError(f"accuracy_band {list(self.accuracy_band)} is empty; give the lower bound first")
+        return self
 
 
 class Ensembles(Section):
@@ -166,8 +187,7 @@ class Description(Section):
     synsets: Resolved | None = None
     """The same as a file: a WordNet id a line, by class number of the head."""
     features: Flag | Annotated[str, Field(min_length=1)] = True
-    """Where the study stores features: false for none of this checkpoint, or the name of the layer that makes its
-    logits, where that is not found (as in the names of its tensors, without .weight)."""
+    """Where the study stores any: false for none of this checkpoint, or the layer that makes its logits by name."""
     templates: Annotated[tuple[Template, ...], Several] = ()
     """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
     preprocess: Preprocess = Preprocess()
@@ -253,6 +273,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "store": Store,
     "tracking": Tracking,
     "predict": Predict,
+    "analysis": Analysis,
     "ensembles": Ensembles,
     "gate": Gate,
     "checkpoint": CheckpointEntry,

@@ -24,6 +24,7 @@ from overlap.fields import (
 from overlap.mistakes import explain, secret_key
 from overlap.sections import (
     SECTIONS,
+    Analysis,
     CheckpointEntry,
     Data,
     Ensembles,
@@ -46,6 +47,7 @@ class Study(Section):
     store: Store
     tracking: Tracking
     predict: Predict = Predict()
+    analysis: Analysis = Analysis()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
     checkpoint: tuple[CheckpointEntry, ...] = ()

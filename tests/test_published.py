@@ -208,11 +208,13 @@ def test_snapshots_keep_the_order_of_shards(objects: Objects) -> None:
 
 
 def test_data_sets_with_results(objects: Objects) -> None:
-    for name in ("val", "val.first10", "other"):
+    for name in ("val", "val@real", "val.first10", "other"):
         write_results(results(name), objects)
-    objects.put("results/val@real/reduction.json", b"{}")
     objects.put("results/half/models.parquet", b"")
-    assert reduced_data_sets(objects) == ["other", "val", "val.first10"]
+    assert reduced_data_sets(objects) == ["other", "val", "val.first10", "val@real"]
+    found = read_results("val@real", objects)
+    assert found is not None
+    assert found.data == "val@real"
 
 
 LOGITS = np.array([[1.0, 2.0, 3.0], [4.0, 0.5, 2.0], [0.0, 1.0, 0.0], [9.0, 8.0, 7.0]], np.float32)

@@ -48,11 +48,15 @@ class Gate:
     imported: tuple[str, ...] = ()
     """Names of imported models."""
     carried: Mapping[str, str] = field(default_factory=dict)
-    """Models that are quarantined on another data set of the study, with the reason."""
+    """Models that are quarantined on another data set of the study, or under its own labels, with the reason."""
+    known: bool = False
+    """Whether the verdicts are known already, and carried: published figures are about the data's own labels."""
 
     @cached_property
     def expected(self) -> dict[str, Expected]:
         """Published accuracies by model; StudyError where the table is wrong."""
+        if self.known:
+            return {}
         candidates = [checkpoint.candidate for checkpoint in self.plan.checkpoints]
         return published(self.plan.study, smoke.whole(self.plan.dataset.name), candidates, self.imported)
 

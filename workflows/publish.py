@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import platform
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from pathlib import Path
 import overlap
 from overlap.errors import TrackingError
 from overlap.identity import canonical_json, digest
-from overlap.published import Snapshot, data_sets, read_results, read_snapshot, write_snapshot
+from overlap.images.truths import Truth
+from overlap.published import Snapshot, read_results, read_snapshot, reduced_data_sets, write_snapshot
 from overlap.report.figures import Figure, draw_figures
 from overlap.report.page import render_page
 from overlap.report.results import Results
@@ -53,6 +55,13 @@ def plan(plan: Plan, objects: Objects) -> None:
         ),
         objects,
     )
+
+
+def truth(plan: Plan, truth: Truth, objects: Objects) -> None:
+    """Write down what another truth accepts of each image."""
+    buffer = io.BytesIO()
+    truth.table(plan.dataset.keys).write_parquet(buffer)
+    objects.put(layout.labels(plan.dataset.name, truth.name), buffer.getvalue())
 
 
 def shards(plan: Plan, bad: dict[str, str], objects: Objects) -> None:
@@ -101,7 +110,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
 def again(study: Study) -> list[tuple[str, str, str | None]]:
     """Publish the stored results of every data set of a study again: (data, report, tracking error) each."""
     objects = open_objects(location(study))
-    stored = ((data, read_results(data, objects)) for data in sorted({*study.data, *data_sets(objects)}))
+    stored = ((data, read_results(data, objects)) for data in reduced_data_sets(objects))
     return [(data, *results(study, found, objects, fresh=True)) for data, found in stored if found is not None]
 
 

@@ -16,7 +16,7 @@ from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
-from workflows.stages import Stages
+from workflows.stages import Stages, truths_of
 
 
 def run(
@@ -57,10 +57,12 @@ def run(
         ]
         for line in no_network([rejected for plan in plans for rejected in plan.rejected]):
             tell.say(line)
+        for plan in plans:
+            truths_of(plan)  # a mistake in one is said before anything is predicted
         outcomes = [Outcome(plan.dataset.name, plan.role, units=plan.units) for plan in plans]
         # Sets of every role are predicted before any is reduced: reductions of features read all of them.
         predicted = [stages.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
-        stages.reduce_all(predicted, outcomes)
+        further = stages.reduce_all(predicted, outcomes)
         if limit is None:
             across.compare(outcomes, objects)
-        return outcomes
+        return outcomes + further

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from overlap.errors import DamagedObject
+from overlap.images.truths import Truth, read_truth
 from overlap.store.ledger import Record
 from overlap.store.objects import Objects
 from overlap.study import Study
@@ -37,21 +39,37 @@ class Stages:
         """Reduce predictions that were made elsewhere, where there is nothing to predict."""
         plan = imports_only(self.study, name)
         publish.plan(plan, self.objects)
-        return self.reduce(plan, Outcome(name))
+        outcome = Outcome(name)
+        self.reduce(plan, outcome)
+        return outcome
 
-    def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
+    def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Reduce every data set to evaluate on, first those that published figures are about: what fails there is left
         out of all. The other sets are predicted by then, so that reductions may read their features.
+
+        Returns:
+            What came of each further truth about one of them.
         """
         carried: dict[str, str] = {}
+        further: list[Outcome] = []
         pairs = list(zip(plans, outcomes, strict=True))
         for plan, outcome in pairs:
-            self._settle(plan, outcome)
+            if plan.role != "evaluate":
+                self._settle(plan, outcome)
         evaluated = [pair for pair in pairs if pair[0].role == "evaluate"]
         for plan, outcome in sorted(evaluated, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
-            self.reduce(plan, outcome, carried)
+            reduced = self.reduce(plan, outcome, carried)
             if outcome.results is not None:
                 carried |= gate.carry(outcome.results)
+                further += [self._under(truth, reduced, carried) for truth in truths_of(reduced)]
+        return further
+
+    def _under(self, truth: Truth, plan: Plan, carried: Mapping[str, str]) -> Outcome:
+        """Reduce a data set under another truth than its own labels."""
+        publish.truth(plan, truth, self.objects)
+        outcome = Outcome(f"{plan.dataset.name}@{truth.name}")
+        self.reduce(plan, outcome, carried, truth)
+        return outcome
 
     def predict(self, plan: Plan, outcome: Outcome, *, verify: bool) -> Plan:
         """Compute what is missing and certify checkpoints, until the store holds all that can be had."""
@@ -87,23 +105,44 @@ class Stages:
         outcome.blocked.update(result.bad_shards)
         return result.failed
 
-    def reduce(self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None) -> Outcome:
-        """Reduce what is complete and publish it, unless a shard that nobody can read blocks it."""
+    def reduce(
+        self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None, truth: Truth | None = None
+    ) -> Plan:
+        """Reduce what is complete and publish it, unless a shard that nobody can read blocks it.
+
+        Returns:
+            The plan as it is then: damage that reading found may have had units computed again.
+        """
+        self._settle(plan, outcome)
         if outcome.blocked:
-            return outcome
+            return plan
         self.crew.dismiss()  # their memory is wanted now
+        about: dict[str, Any] = {"truth": truth, "carried": carried}
         try:
-            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, carried=carried)
+            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, **about)
         except DamagedObject as error:
             self.tell.say(f"damaged: {error}; everything is checked, and computed again where it must be")
             plan = self.predict(refresh(plan, self.objects, verify=True), outcome, verify=True)
-            results, outcome.reduced = reduce(
-                plan, outcome.failed, self.objects, self.cluster, carried=carried, force=True
-            )
+            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, **about, force=True)
         if results is not None:
             outcome.results = results
             outcome.failed = {**results.absent, **outcome.failed}  # results may be of an earlier run, with its reasons
             outcome.report, outcome.tracking_error = publish.results(
                 self.study, results, self.objects, fresh=outcome.reduced
             )
-        return outcome
+        return plan
+
+
+def truths_of(plan: Plan) -> list[Truth]:
+    """The further truths that a study names about a data set; none where not all of its images can be had.
+
+    Raises:
+        StudyError: one cannot be read, or does not fit the data set.
+    """
+    data = plan.study.data.get(plan.dataset.name)
+    if data is None or plan.dataset.unreadable:
+        return []
+    return [
+        read_truth(name, uri, plan.dataset.keys, data.classes, data.names, plan.study.store.endpoint_url)
+        for name, uri in data.truths.items()
+    ]

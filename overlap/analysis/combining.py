@@ -1,7 +1,8 @@
 """Ensembles of all pairs of models, counted image by image (paper.md, 1.2 and 1.3).
 
 Guarantees: integer counts, additive over images. Exact: an ensemble's class is the arg-max of the summed scores, the
-lowest class on ties; where both models predict one class their average keeps it. All scores are calibrated out of fold.
+lowest class on ties; where both models predict one class their average keeps it, so only disagreements are scored. What
+is calibrated is so out of fold, and the result of a pair does not depend on which other models there are.
 """
 
 from __future__ import annotations
@@ -13,18 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis import calibration
+from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration
-from overlap.analysis.compiler import compiled
+from overlap.analysis.consistency import joint_counts
+from overlap.analysis.ensembles import settling
+from overlap.analysis.ensembles.floats import widened
 from overlap.analysis.pairs import CATEGORIES, category_numbers
+from overlap.analysis.splits import FOLDS
 
 Counts = NDArray[np.int64]
+Fractions = NDArray[np.float64]
 
+TWO_TEMPERATURES = "two_temperatures"
 COMBINERS = {
-    "mean_probability": calibration.probabilities,
-    "mean_log_probability": calibration.log_probabilities,
+    "mean_probability": (settling.PROBABILITY, True),
+    "mean_log_probability": (settling.LOG, True),
+    "mean_probability_uncalibrated": (settling.PROBABILITY, False),
+    "mean_log_probability_uncalibrated": (settling.LOG, False),
+    TWO_TEMPERATURES: (settling.WEIGHTED, False),
 }
-"""Scores that an ensemble averages, by the combiner's name: calibrated probabilities, or their logarithms."""
+"""What an ensemble sums, and whether each model's own temperature calibrates it before.
+
+The first four average probabilities or their logarithms. `two_temperatures` is softmax(z_a / T_a + z_b / T_b) with both
+temperatures fitted together (Asymmetric Duos; see `ensembles.temperatures`).
+"""
 
 CHUNK = 1 << 24
 """Scores held at a time: 64 MiB in float32 (at least one image of all models)."""
@@ -62,6 +75,101 @@ class EnsembleCounts:
         )
 
 
+@dataclass(frozen=True)
+class CombinerCounts:
+    """The counts of several combiners over the same images; additive over images."""
+
+    of: dict[str, EnsembleCounts]
+
+    def __add__(self, other: CombinerCounts) -> CombinerCounts:
+        """The counts over the images of both."""
+        return CombinerCounts({name: counts + other.of[name] for name, counts in self.of.items()})
+
+
+def count_ensembles(
+    logits: Sequence[NDArray[Any]],
+    calibrations: Sequence[Calibration],
+    labels: NDArray[Any],
+    folds: NDArray[np.int8],
+    *,
+    combiners: Sequence[str] = tuple(COMBINERS),
+    weights: Fractions | None = None,
+    right: Counts | None = None,
+    categories: NDArray[np.object_] | None = None,
+) -> CombinerCounts:
+    """Count one block of images for all pairs and some combiners, reading each logit once.
+
+    Args:
+        logits: M arrays (n, K) of stored logits, all of the same images and classes.
+        calibrations: M, of the same models.
+        labels: (n,) true classes, or (n, L) accepted ones (see `truths`).
+        folds: (n,) calibration folds of these images.
+        combiners: keys of `COMBINERS`.
+        weights: (5, M, M), >= 0: 1 / T by fold of the row's model when it is paired with the column's; needed for
+            `two_temperatures` (`temperatures.PairFits.weights`).
+        right: (M,) right answers over *all* images, which say who is the better of a pair (the first on ties);
+            needed with `categories`.
+        categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it no gains are summed.
+
+    Raises:
+        ValueError: models of different classes, arrays of different numbers of images, or no weights where needed.
+    """
+    models, n = len(logits), len(labels)
+    if {block.shape[0] for block in logits} - {n} or len({block.shape[1] for block in logits}) > 1:
+        raise ValueError(f"logits of shapes {sorted({block.shape for block in logits})} for {n} labels")
+    if weights is None and TWO_TEMPERATURES in combiners:
+        raise ValueError(f"{TWO_TEMPERATURES} needs the weights of all pairs")
+    if weights is not None and (weights.shape != (FOLDS, models, models) or not (weights >= 0).all()):
+        raise ValueError(f"weights of shape {weights.shape} for {models} models, or some below 0")
+    group = np.full((models, models), -1) if categories is None else category_numbers(categories)
+    ranking = np.zeros(models, np.int64) if right is None else np.array(right)
+    kinds = np.array([COMBINERS[name][0] for name in combiners], np.int64)
+    calibrated = np.array([COMBINERS[name][1] for name in combiners], np.bool_)
+    accepted = truths.accepted(labels)
+    lost, converted, recovered = (np.zeros((len(combiners), models, models), np.int64) for _ in range(3))
+    gains = np.zeros((len(combiners), 2, len(CATEGORIES)), np.int64)
+    predicted = np.empty((n, models), np.int32)
+
+    step = max(1, CHUNK // max(1, sum(block.shape[1] for block in logits)))
+    z = np.empty((min(step, n), models, logits[0].shape[1] if models else 0), np.float32)
+    for start in range(0, n if models else 0, step):
+        images = slice(start, min(start + step, n))
+        size = images.stop - start
+        temperature, normaliser = np.ones((2, size, models)), np.zeros((2, size, models))
+        for model, (block, fitted) in enumerate(zip(logits, calibrations, strict=True)):
+            row = widened(block[images])
+            predicted[images, model] = row.argmax(axis=1)
+            row -= np.take_along_axis(row, predicted[images, model, None], axis=1)
+            z[:size, model] = row
+            temperature[1, :, model] = fitted.of(folds[images])
+            for one in {int(own) for own, kind in zip(calibrated, kinds, strict=True) if kind == settling.PROBABILITY}:
+                normaliser[one, :, model] = _log_sum(row, temperature[one, :, model])
+        settling.count(
+            z[:size],
+            predicted[images],
+            accepted[images],
+            np.array(folds[images]),
+            kinds,
+            1 / temperature[calibrated.astype(int)],
+            normaliser[calibrated.astype(int)],
+            np.zeros((FOLDS, 1, 1)) if weights is None else np.array(weights),
+            ranking,
+            group,
+            lost,
+            converted,
+            recovered,
+            gains,
+        )
+    correct = truths.right(predicted.T, labels)
+    both = np.triu(joint_counts(correct, correct), 1)
+    return CombinerCounts(
+        {
+            name: EnsembleCounts(n, both - lost[k], converted[k], recovered[k], gains[k, 0], gains[k, 1])
+            for k, name in enumerate(combiners)
+        }
+    )
+
+
 def ensemble_counts(
     logits: Sequence[NDArray[Any]],
     calibrations: Sequence[Calibration],
@@ -69,127 +177,26 @@ def ensemble_counts(
     folds: NDArray[np.int8],
     *,
     combiner: str = "mean_probability",
+    weights: Fractions | None = None,
     right: Counts | None = None,
     categories: NDArray[np.object_] | None = None,
 ) -> EnsembleCounts:
-    """Count one block of images for all pairs.
-
-    Args:
-        logits: M arrays (n, K) of stored logits, all of the same images and classes.
-        calibrations: M, of the same models.
-        labels: (n,) true classes.
-        folds: (n,) calibration folds of these images.
-        combiner: a key of `COMBINERS`.
-        right: (M,) right answers over *all* images, which say who is the better of a pair (the first on ties);
-            needed with `categories`.
-        categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it no gains are summed.
-
-    Raises:
-        ValueError: models of different classes, or arrays of different numbers of images.
-    """
-    models, n = len(logits), len(labels)
-    if {block.shape[0] for block in logits} - {n} or len({block.shape[1] for block in logits}) > 1:
-        raise ValueError(f"logits of shapes {sorted({block.shape for block in logits})} for {n} labels")
-    group = np.full((models, models), -1) if categories is None else category_numbers(categories)
-    ranking = np.zeros(models, np.int64) if right is None else right
-    kept, converted, recovered = (np.zeros((models, models), np.int64) for _ in range(3))
-    gains = np.zeros((2, len(CATEGORIES)), np.int64)
-    classes = logits[0].shape[1] if models else 0
-    step = max(1, CHUNK // max(1, models * classes))
-    buffer = np.empty((min(step, n), models, classes), np.float32)
-    for start in range(0, n, step):
-        images = slice(start, min(start + step, n))
-        scores = buffer[: images.stop - start]
-        predicted = np.empty(scores.shape[:2], np.int64)
-        for model, (block, fitted) in enumerate(zip(logits, calibrations, strict=True)):
-            predicted[:, model] = block[images].astype(np.float32).argmax(axis=1)
-            scores[:, model] = COMBINERS[combiner](block[images], fitted.of(folds[images]))
-        second = _second_largest(scores, predicted)
-        answers = scores, predicted, second, labels[images]
-        _count(*answers, ranking, group, kept, converted, recovered, gains)
-    return EnsembleCounts(n, kept, converted, recovered, gains[0], gains[1])
+    """Those of one combiner; arguments and errors are those of `count_ensembles`."""
+    counts = count_ensembles(
+        logits,
+        calibrations,
+        labels,
+        folds,
+        combiners=(combiner,),
+        weights=weights,
+        right=right,
+        categories=categories,
+    )
+    return counts.of[combiner]
 
 
-def _second_largest(scores: NDArray[np.float32], predicted: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n, M): the largest score of each model and image outside its predicted class (-inf with one class)."""
-    place = predicted[..., None]
-    largest = np.take_along_axis(scores, place, -1)
-    np.put_along_axis(scores, place, -np.inf, -1)
-    second: NDArray[np.float32] = scores.max(axis=-1, initial=-np.inf)
-    np.put_along_axis(scores, place, largest, -1)
-    return second
-
-
-@compiled
-def _wins(scores: NDArray[np.float32], x: int, a: int, b: int, label: int) -> bool:
-    """Whether the label has the largest sum of scores, and every other class of that sum has a larger number."""
-    first, second = scores[x, a], scores[x, b]
-    own = np.float64(first[label]) + np.float64(second[label])
-    beaten = np.int32(0)  # counted without leaving early, so that the loops become vector instructions
-    for rival in range(label):
-        beaten = np.int32(beaten + (np.float64(first[rival]) + np.float64(second[rival]) >= own))
-    for rival in range(label + 1, len(first)):
-        beaten = np.int32(beaten + (np.float64(first[rival]) + np.float64(second[rival]) > own))
-    return not beaten
-
-
-@compiled
-def _loses(scores: NDArray[np.float32], x: int, a: int, b: int, label: int, rival: int) -> bool:
-    """Whether this one rival's sum is above the label's, or equal and the rival's number lower."""
-    own = np.float64(scores[x, a, label]) + np.float64(scores[x, b, label])
-    other = np.float64(scores[x, a, rival]) + np.float64(scores[x, b, rival])
-    return rival != label and bool(other > own or (other == own and rival < label))
-
-
-@compiled
-def _together(
-    scores: NDArray[np.float32], second: NDArray[np.float32], x: int, a: int, b: int, top_a: int, top_b: int, label: int
-) -> bool:
-    """Whether the ensemble of a and b is right on image x.
-
-    Outside the two classes predicted, no sum exceeds that of the two models' second largest scores: nearly always that
-    settles it, and else all classes are looked at.
-    """
-    if top_a == top_b:
-        return top_a == label
-    if _loses(scores, x, a, b, label, top_a) or _loses(scores, x, a, b, label, top_b):
-        return False
-    own = np.float64(scores[x, a, label]) + np.float64(scores[x, b, label])
-    return bool(own > np.float64(second[x, a]) + np.float64(second[x, b])) or _wins(scores, x, a, b, label)
-
-
-@compiled
-def _count(
-    scores: NDArray[np.float32],
-    predicted: Counts,
-    second: NDArray[np.float32],
-    labels: NDArray[Any],
-    right: Counts,
-    group: Counts,
-    kept: Counts,
-    converted: Counts,
-    recovered: Counts,
-    gains: Counts,
-) -> None:
-    gain = np.zeros(gains.shape[1], np.int64)
-    for x in range(len(labels)):
-        y = labels[x]
-        gain[:] = 0
-        for a in range(scores.shape[1]):
-            for b in range(a + 1, scores.shape[1]):
-                top_a, top_b = predicted[x, a], predicted[x, b]
-                together = _together(scores, second, x, a, b, top_a, top_b, y)
-                if together:
-                    if top_a == y and top_b == y:
-                        kept[a, b] += 1
-                    elif top_a == y:
-                        converted[a, b] += 1
-                    elif top_b == y:
-                        converted[b, a] += 1
-                    else:
-                        recovered[a, b] += 1
-                if group[a, b] >= 0:
-                    better = top_a if right[a] >= right[b] else top_b
-                    gain[group[a, b]] += np.int64(together) - np.int64(better == y)
-        gains[0] += gain
-        gains[1] += gain * gain
+def _log_sum(z: NDArray[np.float32], temperature: Fractions) -> Fractions:
+    """log of the sum of exp(z / T), (n,), for rows whose largest is 0."""
+    odds = z / temperature.astype(np.float32)[:, None]
+    np.exp(odds, out=odds)
+    return np.log(odds.sum(axis=1), dtype=np.float64)

@@ -171,8 +171,17 @@ def imported_table(data: str, model: str, bytes_digest: str) -> str:
     return f"{imports(data)}{check_model(model)}-{bytes_digest[:SHORT]}.parquet"
 
 
+def parted(name: str) -> tuple[str, str | None]:
+    """The data set and the truth that a name of results stands for: `NAME@TRUTH`, or NAME and None."""
+    data, at, truth = name.partition("@")
+    return check_data(data), check_data(truth) if at else None
+
+
 def results(data: str, name: str, truth: str | None = None, inputs: str | None = None) -> str:
-    """A result: the newest, or, with the digest of what went into it, one of the earlier ones beside it."""
+    """A result: the newest, or, with the digest of what went into it, one of the earlier ones beside it.
+
+    The data set may be named with its truth, `NAME@TRUTH`.
+    """
     earlier = f"{inputs[:SHORT]}/" if inputs else ""
     return f"{results_prefix(data, truth)}{earlier}{name}"
 
@@ -183,7 +192,9 @@ def across(name: str) -> str:
 
 
 def results_prefix(data: str, truth: str | None = None) -> str:
-    """All results about a data set under one truth."""
+    """All results about a data set under one truth, which its name may hold, `NAME@TRUTH`."""
+    if truth is None:
+        data, truth = parted(data)
     return f"results/{_with_truth(data, truth)}/"
 
 

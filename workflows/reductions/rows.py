@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap import smoke
+from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration
 from overlap.analysis.models import ModelRow
 from overlap.errors import DamagedObject
 from overlap.identity import digest_keys
+from overlap.images.truths import Truth
 from overlap.methodology import Training, category_matrix
 from overlap.panel import Panel
 from overlap.store.ledger import Ledger, Manifest
@@ -80,7 +82,7 @@ def model_rows(
             known[model].fingerprint if model in known else None,
             QUARANTINED if model in quarantined else status,
             n=len(panel.keys),
-            right=int((panel.prediction[row] == panel.labels).sum()),
+            right=int(truths.right(panel.prediction[row], panel.labels).sum()),
             calibration=calibrations.get(model),
             noise_floor_ei=_noise_floor(manifest, panel, row) if manifest is not None else None,
             training=_told(known.get(model))[0].model_dump(),
@@ -113,6 +115,17 @@ def class_notes(panel: Panel, plan: Plan) -> Iterator[str]:
             )
 
 
+def truth_notes(truth: Truth | None, panel: Panel) -> Iterator[str]:
+    """What another truth leaves out, and how many of its images accept several classes."""
+    if truth is None:
+        return
+    several = int((panel.labels[:, 1:] != truths.NONE).any(axis=1).sum()) if panel.labels.ndim == 2 else 0
+    yield (
+        f"truth `{truth.name}` accepts no class of {len(truth.labels) - len(panel.keys):,} of {len(truth.labels):,} "
+        f"images, which are left out, and several of {several:,}"
+    )
+
+
 def measures(manifests: dict[str, Manifest], gated: Gated) -> dict[str, dict[str, float]]:
     """Further scalars by model."""
     found = {
@@ -132,12 +145,18 @@ def _told(checkpoint: Checkpoint | None) -> tuple[Training, str | None]:
 
 def _noise_floor(manifest: Manifest, panel: Panel, row: int) -> float | None:
     """Error inconsistency between a checkpoint's stored predictions and its float32 audit; None where it is float32."""
-    flips = images = start = 0
+    places: list[int] = []
+    audited: list[int] = []
+    start = 0
     for record in manifest.records:
-        audit = np.array(record.provenance.get("audit", ()), np.int64)
-        rows = slice(start, start + len(audit))
-        right = panel.prediction[row, rows] == panel.labels[rows]
-        flips += int((right != (audit == panel.labels[rows])).sum())
-        images += len(audit)
+        audit = record.provenance.get("audit", ())
+        places += range(start, start + len(audit))
+        audited += audit
         start += record.rows
-    return flips / images if images else None
+    images = np.arange(len(panel.keys)) if panel.images is None else panel.images
+    audits = np.isin(places, images)
+    rows = np.searchsorted(images, np.array(places, np.int64)[audits])
+    if not len(rows):
+        return None
+    right = truths.right(panel.prediction[row, rows], panel.labels[rows])
+    return float((right != truths.right(np.array(audited)[audits], panel.labels[rows])).mean())

@@ -21,9 +21,9 @@ from overlap.analysis.consistency import PairCounts
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.panel import Panel
 from overlap.store.ledger import Manifest
-from workflows import tasks
 from workflows.cluster import fetch
 from workflows.plan import Plan, location
+from workflows.reductions import tasks
 
 COMBINERS = ("mean_probability", "mean_log_probability")
 CATEGORY_COMBINER = COMBINERS[0]
@@ -46,12 +46,16 @@ class Logits:
         self.anchors = [name for name in plan.study.ensembles.anchors if name in self.models]
         self.missing_anchors = [name for name in plan.study.ensembles.anchors if name not in self.models]
         self._folds, self._selection = splits.folds(panel.keys), splits.selection(panel.keys)
+        self._taking_part = np.ones(sum(map(len, plan.dataset.shards)), np.bool_)
+        if panel.images is not None:
+            self._taking_part[:] = False
+            self._taking_part[panel.images] = True
         self.calibrations = self._calibrate(manifests)
         self._blocks = self._load(manifests)
 
     def _calibrate(self, manifests: dict[str, Manifest]) -> dict[str, Calibration]:
         where, data = location(self._plan.study), self._plan.dataset.name
-        held = ray.put((self._panel.labels, self._folds))
+        held = ray.put((self._taking_part, self._panel.labels, self._folds))
         fitted = [tasks.calibrate_model.remote(where, data, manifests[model].records, held) for model in self.models]
         return dict(zip(self.models, fetch(fitted), strict=True))
 
@@ -59,17 +63,18 @@ class Logits:
         """A block for each shard, in order."""
         where, data = location(self._plan.study), self._plan.dataset.name
         calibrations = ray.put([self.calibrations[model] for model in self.models])
-        blocks, start = [], 0
+        blocks, start, first = [], 0, 0
         for place, shard in enumerate(self._plan.dataset.shards if self.models else ()):
-            images = slice(start, start + len(shard))
-            start += len(shard)
+            rows_ = self._taking_part[first : first + len(shard)]
+            images = slice(start, start + int(rows_.sum()))
+            first, start = first + len(shard), images.stop
             blocks.append(
                 tasks.load_block.remote(
                     where,
                     data,
                     [manifests[model].records[place] for model in self.models],
                     calibrations,
-                    (self._panel.labels[images], self._folds[images], self._selection[images]),
+                    (rows_, self._panel.labels[images], self._folds[images], self._selection[images]),
                 )
             )
         return blocks

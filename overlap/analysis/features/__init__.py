@@ -1,0 +1,1 @@
+"""What two models' features share: kernels alignment, predictability, diversity, and the tables of the probes."""

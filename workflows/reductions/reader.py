@@ -1,0 +1,86 @@
+"""Certified logits, read by image: which rows of which shards take part, and what a checkpoint says there.
+
+Guarantees: images are numbered as in the panel; whatever is read was verified against its record. Memory: one shard of
+one checkpoint at a time, beside what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overlap.panel import Panel
+from overlap.store.ledger import Ledger, Record
+from overlap.store.objects import Location, open_objects
+from workflows.plan import Plan, location
+
+BLOCK_BYTES = 1 << 29
+"""Logits of all checkpoints that one task holds at a time, in float16; what it makes of them takes about as much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """The shards of a data set, and the images of it that take part."""
+
+    where: Location
+    data: str
+    starts: NDArray[np.int64]
+    """(S + 1,): place of each shard's first image in the data set, and at the end the number of images."""
+    places: NDArray[np.int64]
+    """(N,): places in the data set of the images that take part, ascending."""
+
+    @classmethod
+    def of(cls, plan: Plan, panel: Panel) -> Reader:
+        """The reader of a data set for the images of a panel."""
+        lengths = [len(shard) for shard in plan.dataset.shards]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(starts[-1]) if panel.images is None else panel.images
+        return cls(location(plan.study), plan.dataset.name, starts, places)
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """(S + 1,): number of the first image that takes part of each shard."""
+        return np.searchsorted(self.places, self.starts)
+
+    def blocks(self, models: int, classes: int) -> list[slice]:
+        """Ranges of images, each within one shard, whose logits of all models stay within `BLOCK_BYTES`."""
+        most = max(1, BLOCK_BYTES // max(1, 2 * models * classes))
+        found = []
+        for first, last in pairwise(self._bounds.tolist()):
+            count = -(-(last - first) // most)  # equal parts: a shard is read once for each
+            edges = np.linspace(first, last, count + 1).astype(int).tolist() if count else []
+            found += [slice(start, stop) for start, stop in pairwise(edges)]
+        return found
+
+    def read(self, records: Sequence[Record], images: slice | NDArray[np.int64]) -> NDArray[np.float16]:
+        """A checkpoint's logits of some images, (m, K).
+
+        Args:
+            records: of its units, in the order of the shards.
+            images: numbers within the panel, ascending.
+
+        Raises:
+            DamagedUnits: an object is not what its record certifies.
+        """
+        parts = [part for _, part in self._parts(records, images)]
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def shard_by_shard(self, records: Sequence[Record]) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+        """A checkpoint's logits of all images that take part, a shard at a time, each with its images."""
+        yield from self._parts(records, slice(0, len(self.places)))
+
+    def _parts(
+        self, records: Sequence[Record], images: slice | NDArray[np.int64]
+    ) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+        asked = np.arange(images.start, images.stop) if isinstance(images, slice) else images
+        ledger = Ledger(open_objects(self.where), self.data)
+        edges = np.searchsorted(asked, self._bounds)
+        for shard in np.flatnonzero(np.diff(edges)).tolist():
+            some = slice(int(edges[shard]), int(edges[shard + 1]))
+            rows = self.places[asked[some]] - self.starts[shard]
+            yield some, np.array(ledger.read(records[shard]).logits[rows])
