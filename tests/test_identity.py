@@ -128,7 +128,7 @@ def test_no_field_of_an_identity_is_left_untested() -> None:
 
 def test_features_of_another_layer_are_another_output() -> None:
     outputs = [with_candidate(features=layer).identity()["output"] for layer in (None, "classifier", "head.3")]
-    assert outputs == ["logits", "logits, input of classifier", "logits, input of head.3"]
+    assert outputs == ["logits", "logits+features", "logits+features(head.3)"]
 
 
 def test_what_says_where_or_who_is_not_in_it() -> None:

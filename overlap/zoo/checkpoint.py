@@ -85,6 +85,13 @@ class Candidate:
     """The layer whose input is stored beside the logits, `classifier` for the one that is found; None stores none."""
 
     @property
+    def output(self) -> str:
+        """What is stored for an image, as an identity says it."""
+        if self.features in (None, CLASSIFIER):
+            return "logits" if self.features is None else "logits+features"
+        return f"logits+features({self.features})"
+
+    @property
     def outputs(self) -> int:
         """Number of logits that are stored for an image: of the data's classes."""
         return self.classes if self.class_map is None else len(self.class_map.columns)
@@ -118,7 +125,7 @@ class Checkpoint:
             "classes": self.candidate.classes,
             "preprocessing": asdict(self.candidate.preprocessing),
             "numeric": asdict(self.candidate.numeric),
-            "output": "logits" if self.candidate.features is None else f"logits, input of {self.candidate.features}",
+            "output": self.candidate.output,
             **({} if mapped is None else {"class_map": mapped.digest}),
         }
 
