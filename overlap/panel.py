@@ -35,6 +35,8 @@ class Panel:
     """Shape (M, N)."""
     refused: dict[str, str] = field(default_factory=dict)
     """Models that do not fit, with the reason."""
+    names: tuple[str, ...] = ()
+    """What classes are called, by code, where they have names."""
     images: NDArray[np.int64] | None = None
     """(N,): places of the samples in the data set, ascending; None where all of it takes part."""
 
@@ -49,7 +51,7 @@ class Panel:
         labels = truth.labels[images]
         if labels.ndim == 2:
             labels = labels[:, : max(1, int((labels != truths.NONE).sum(axis=1).max(initial=1)))]
-        keys = [self.keys[place] for place in images]
+        keys = [self.keys[place] for place in images.tolist()]
         return replace(self, keys=keys, labels=labels, prediction=self.prediction[:, images], images=images)
 
     def less(self, models: Collection[str]) -> Panel:
@@ -117,6 +119,7 @@ def assemble(
         labels if labels is not None else np.empty(0, np.int32),
         prediction.astype(np.int32),
         refused,
+        tuple(names) if classes else tuple(codes),
     )
 
 

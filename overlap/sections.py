@@ -148,12 +148,34 @@ class Analysis(Section):
         return self
 
 
+class Budgets(Section):
+    """Greatest total cost of an ensemble, one search for each; a checkpoint counts once, however often it is taken."""
+
+    parameters: Number | None = Field(default=None, gt=0)
+    gflops: Number | None = Field(default=None, gt=0)
+    """10^9 floating-point operations of one image."""
+    milliseconds: Number | None = Field(default=None, gt=0)
+    """Measured, of one image."""
+
+
 class Ensembles(Section):
-    """What the greedy search does beyond its default start from the best single model."""
+    """Which ensembles are searched for beside the greedy one that starts from the best single model."""
 
     max_size: Size = 12
-    anchors: tuple[str, ...] = ()
-    """Checkpoints from which a further search starts, one each."""
+    """Steps of a search at most."""
+    anchors: Annotated[tuple[str, ...], Several] = ()
+    """Checkpoints from which a further search starts, one each, and to which weak ones are added."""
+    without_replacement: Flag = True
+    """Whether there is also a search that takes every checkpoint at most once."""
+    bags: Annotated[Integer, Field(ge=0, le=1000)] = 20
+    """Searches in random halves of the checkpoints, whose ensembles are averaged; 0 for none."""
+    pool_below: Share | None = None
+    """Accuracy, 0-1, below which a checkpoint is weak; the median of all without it."""
+    budgets: Budgets = Budgets()
+    objectives: Annotated[tuple[Literal["accuracy", "nll"], ...], Several] = ("accuracy", "nll")
+    """What is searched by. By accuracy there is always a search."""
+    weights: Flag = True
+    """Whether weights are searched by CMA-ES, as the stronger search that the greedy one is compared with."""
 
 
 class Gate(Section):

@@ -9,23 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import polars as pl
+import numpy as np
+import ray
 
-from overlap.analysis import notes
 from overlap.analysis.categories import category_table
+from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
+from overlap.analysis.notes import table_notes
 from overlap.errors import StudyError
 from overlap.images.truths import Truth
 from overlap.imports import load_imports
 from overlap.published import read_inputs_digest, read_results, write_results
 from overlap.report.results import Results
+from overlap.report.tables import FIRST
 from overlap.store.objects import Objects
 from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import pairs, rows
-from workflows.reductions.logits import Logits
+from workflows.reductions import costs, pairs, rows
+from workflows.reductions.answers import read
+from workflows.reductions.divergence import diverge
+from workflows.reductions.pair_ensembles import combine
+from workflows.reductions.pictures import pictures
+from workflows.reductions.searches import search, weak_helps
+from workflows.reductions.specialisation import specialise
 from workflows.reductions.subject import Subject
 
 
@@ -72,45 +80,57 @@ def reduce(
 
 
 def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
-    plan = subject.plan
+    plan, study = subject.plan, subject.plan.study
     whole = subject.panel()
     gated = subject.gate.judge(whole)
     panel = whole.less(gated.quarantined)
-    categories = rows.categories(panel, plan)
+    categories, groups = rows.categories(panel, plan), rows.groups(plan)
+
+    counted = costs.count(plan)
     counts = pairs.count(panel)
     table = pairs.table(panel, counts, categories)
-    logits = Logits(panel, plan, subject.manifests, counts, categories)
-    ensembles, combined = logits.pair_ensembles()
-    searches = logits.searches()
-    by_category = category_table(panel.models, panel.correct, table, *combined) if panel.models else pl.DataFrame()
-    models = models_table(rows.model_rows(whole, plan, subject.manifests, logits.calibrations, gated.quarantined))
-    said = [
-        *(f"shard {file} is left out (allow_missing_shards)" for file in plan.dataset.left_out),
-        *rows.truth_notes(subject.truth, whole),
+    answers = read(panel, plan, subject.manifests)
+    held, own = ray.put(answers), np.ix_(answers.rows, answers.rows)
+    joint = counts.among(answers.rows)
+    ensembles = combine(answers, held, joint, categories[own])
+    main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
+
+    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, held, main, study.analysis)
+    more, said = specialise(panel, table, categories, answers, joint, groups)
+    tables |= more
+    by_category = category_table(panel.models, panel.correct, table, main, main_counts)
+    if ensembles is not None and main is not None:
+        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
+        tables |= {"weak_helps": weak_helps(answers, joint, main)}
+    priced = costs.of(answers.models, plan, subject.manifests, counted)
+    prediction = panel.prediction[list(answers.rows)]
+    found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
+    tables |= found
+    thumbnails, unread = pictures(plan, tables["driving"])
+    tables |= {
+        "models": models_table(rows.model_rows(whole, plan, subject.manifests, answers.by_name, gated.quarantined)),
+        "pairs": table,
+        "categories": by_category,
+    }
+    notes = [
+        *rows.data_notes(subject.truth, whole, plan),
         *gated.notes,
-        *(
-            f"anchor '{name}' is not complete, or quarantined: no search starts from it"
-            for name in logits.missing_anchors
-        ),
+        *(f"anchor '{name}' is not complete, or quarantined: no search starts from it" for name in missing),
         *rows.class_notes(panel, plan),
-        *notes.model_notes(models),
-        *notes.pair_notes(table),
-        *(notes.pair_ensemble_notes(ensembles) if ensembles.width else ()),
-        *(notes.category_notes(by_category) if by_category.width else ()),
-        *(notes.ensemble_notes(searches, 1 + len(logits.anchors)) if searches.width else ()),
+        *table_notes(tables),
+        *said,
+        *unread,
     ]
     return Results(
-        study=plan.study.name,
+        study=study.name,
         data=subject.name,
         dataset_digest=plan.dataset.digest,
         inputs_digest=subject.digest,
-        models=models,
-        pairs=table,
-        pair_ensembles=ensembles,
-        ensembles=searches,
-        categories=by_category,
+        **{name: tables.pop(name) for name in FIRST if name in tables},
+        more=tables,
+        thumbnails=thumbnails,
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
-        notes=said,
-        provenance=provenance(plan.study),
+        notes=notes,
+        provenance=provenance(study),
     )

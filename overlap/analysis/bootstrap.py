@@ -70,11 +70,23 @@ def model_deviations(
 ) -> Fractions:
     """(draws,): by how much the pairs' mean changes as their models are resampled, widened to Student's quantile."""
     used, a, b = places(first, second)
-    value, present = np.zeros((2, used, used))
-    value[a, b], present[a, b] = values - values.mean(), 1
-    weight = random.standard_exponential((draws, used))
+    return weighted_deviations(random.standard_exponential((draws, used)), values, a, b)
+
+
+def weighted_deviations(weight: Fractions, values: Fractions, first: Indices, second: Indices) -> Fractions:
+    """(draws,): the same under given weights (draws, M), which means over other pairs can then share.
+
+    Args:
+        weight: of each model, exponential.
+        values: (P,) finite, P > 0.
+        first: (P,) first model of each pair, below M.
+        second: (P,) second model.
+    """
+    models = weight.shape[1]
+    value, present = np.zeros((2, models, models))
+    value[first, second], present[first, second] = values - values.mean(), 1
     deviations = ((weight @ value) * weight).sum(axis=1) / ((weight @ present) * weight).sum(axis=1)
-    return np.asarray(deviations * widening(used))
+    return np.asarray(deviations * widening(places(first, second)[0]))
 
 
 def widening(models: int) -> float:

@@ -122,12 +122,15 @@ def count_ensembles(
     if weights is not None and (weights.shape != (FOLDS, models, models) or not (weights >= 0).all()):
         raise ValueError(f"weights of shape {weights.shape} for {models} models, or some below 0")
     group = np.full((models, models), -1) if categories is None else category_numbers(categories)
-    ranking = np.zeros(models, np.int64) if right is None else np.array(right)
+    group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
+    ranking = np.zeros(models, np.int64) if right is None else np.array(right, np.int64)
     kinds = np.array([COMBINERS[name][0] for name in combiners], np.int64)
     calibrated = np.array([COMBINERS[name][1] for name in combiners], np.bool_)
-    accepted = truths.accepted(labels)
+    # copies, since read-only memory would be another type to compile for
+    accepted, folds = np.array(truths.accepted(labels), order="C"), np.array(folds, np.int8)
+    pair_weights = np.zeros((FOLDS, 1, 1)) if weights is None else np.array(weights, order="C")
     lost, converted, recovered = (np.zeros((len(combiners), models, models), np.int64) for _ in range(3))
-    gains = np.zeros((len(combiners), 2, len(CATEGORIES)), np.int64)
+    gains = np.zeros((len(combiners), 2, len(CATEGORIES) + 1), np.int64)
     predicted = np.empty((n, models), np.int32)
 
     step = max(1, CHUNK // max(1, sum(block.shape[1] for block in logits)))
@@ -148,11 +151,11 @@ def count_ensembles(
             z[:size],
             predicted[images],
             accepted[images],
-            np.array(folds[images]),
+            folds[images],
             kinds,
             1 / temperature[calibrated.astype(int)],
             normaliser[calibrated.astype(int)],
-            np.zeros((FOLDS, 1, 1)) if weights is None else np.array(weights),
+            pair_weights,
             ranking,
             group,
             lost,
@@ -164,7 +167,7 @@ def count_ensembles(
     both = np.triu(joint_counts(correct, correct), 1)
     return CombinerCounts(
         {
-            name: EnsembleCounts(n, both - lost[k], converted[k], recovered[k], gains[k, 0], gains[k, 1])
+            name: EnsembleCounts(n, both - lost[k], converted[k], recovered[k], gains[k, 0, :-1], gains[k, 1, :-1])
             for k, name in enumerate(combiners)
         }
     )
@@ -199,4 +202,4 @@ def _log_sum(z: NDArray[np.float32], temperature: Fractions) -> Fractions:
     """log of the sum of exp(z / T), (n,), for rows whose largest is 0."""
     odds = z / temperature.astype(np.float32)[:, None]
     np.exp(odds, out=odds)
-    return np.log(odds.sum(axis=1), dtype=np.float64)
+    return np.asarray(np.log(odds.sum(axis=1), dtype=np.float64))

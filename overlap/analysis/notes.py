@@ -5,9 +5,21 @@ Guarantees: reads the tables alone, so that it can be said again from stored res
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
+
+
+def table_notes(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Reasons of the nulls in all tables that have any, by name; tables that give their reasons row by row apart."""
+    readers = {
+        "models": model_notes,
+        "pairs": pair_notes,
+        "pair_ensembles": pair_ensemble_notes,
+        "categories": category_notes,
+        "searches": search_notes,
+    }
+    return [line for name, read in readers.items() if name in tables for line in read(tables[name])]
 
 
 def pair_notes(pairs: pl.DataFrame) -> list[str]:
@@ -41,15 +53,15 @@ def category_notes(categories: pl.DataFrame) -> list[str]:
     return [f"category {row['category']}: {row['reason']}" for row in rows]
 
 
-def ensemble_notes(ensembles: pl.DataFrame, searches: int) -> list[str]:
-    """Reasons of the nulls in the table of ensembles, and of searches that are not in it."""
-    untested = ensembles.filter(pl.col("accuracy_test").is_null())["search"].n_unique()
-    reasons = {
-        "found nothing: no model is right on any image of the selection split": searches
-        - ensembles["search"].n_unique(),
-        "have no gain: the test split has no image": untested,
-    }
-    return list(_lines(reasons, "search", "searches"))
+def search_notes(searches: pl.DataFrame) -> list[str]:
+    """Why searches found nothing, and the reasons of the nulls in their table."""
+    found = searches.filter(pl.col("size").is_not_null())
+    nothing = searches.filter(pl.col("size").is_null())
+    untested = {"have no gain: the test split has no image": found["accuracy_test"].null_count()}
+    return [
+        *(f"search {row['search']}: {row['reason']}" for row in nothing.iter_rows(named=True)),
+        *_lines(untested, "search", "searches"),
+    ]
 
 
 def model_notes(models: pl.DataFrame) -> list[str]:

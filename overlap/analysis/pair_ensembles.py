@@ -12,6 +12,7 @@ import polars as pl
 
 from overlap.analysis.combining import EnsembleCounts
 from overlap.analysis.consistency import PairCounts
+from overlap.analysis.ensembles.soft_scores import PairScores
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.pairs import check_axis, frame, pair_indices, ratio
 
@@ -32,30 +33,41 @@ SCHEMA: dict[str, pl.DataType] = {
     "conversion_rate": pl.Float64(),
     "r11": pl.Float64(),
     "r00": pl.Float64(),
+    "nll": pl.Float64(),
+    "ece": pl.Float64(),
+    "soft_n": pl.Int64(),
 }
 
 
 def pair_ensembles_table(
-    models: Sequence[str], counts: PairCounts, ensembles: EnsembleCounts, combiner: str
+    models: Sequence[str],
+    counts: PairCounts,
+    ensembles: EnsembleCounts,
+    combiner: str,
+    scores: PairScores | None = None,
 ) -> pl.DataFrame:
     """One row per pair, with the columns of `SCHEMA`.
 
     The four counts are those of the two models alone, as in the table of pairs. `gain_mean` is over the mean of the
     two accuracies, `gain_best` over the better model on the same images, `gain_low` and `gain_high` its paired 95%
     interval. Rates are null where no image is of their kind: conversion_rate = P(right | exactly one is right),
-    r11 = P(right | both are), r00 = P(right | neither is).
+    r11 = P(right | both are), r00 = P(right | neither is). nll and ece are over the `soft_n` images of a fixed sample,
+    out of fold; null without scores.
 
     Args:
         models: M names in ascending order, the axis of both counts.
         counts: joint counts of the hard predictions, of the same images.
         ensembles: of the same images.
         combiner: its name.
+        scores: of the same models.
 
     Raises:
         ValueError: axes or images do not fit.
     """
     check_axis(models, len(counts.both_right))
     check_axis(models, len(ensembles.kept))
+    if scores is not None:
+        check_axis(models, len(scores.nll[combiner]))
     if counts.n != ensembles.n:
         raise ValueError(f"pairs counted over {counts.n} images, their ensembles over {ensembles.n}")
     first, second = pair_indices(len(models))
@@ -72,6 +84,7 @@ def pair_ensembles_table(
     plus = np.where(a_is_better, from_b, from_a) + recovered
     minus = np.where(a_is_better, only_a - from_a, only_b - from_b) + both_right - kept
     gain_low, gain_high = gain_interval(plus, minus, n)
+    nothing = np.full(len(first), np.nan)
     return frame(
         {
             "model_a": names[first],
@@ -90,6 +103,9 @@ def pair_ensembles_table(
             "conversion_rate": ratio(from_a + from_b, only_a + only_b),
             "r11": ratio(kept, both_right),
             "r00": ratio(recovered, both_wrong),
+            "nll": nothing if scores is None else scores.nll[combiner][first, second],
+            "ece": nothing if scores is None else scores.ece[combiner][first, second],
+            "soft_n": np.full(len(first), 0 if scores is None else scores.n, np.int64),
         },
         SCHEMA,
     )

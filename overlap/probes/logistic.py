@@ -23,6 +23,9 @@ CHUNK = 1 << 26
 STEPS = 500
 """L-BFGS iterations at most; a regularised problem on standardised features takes 20 to 60."""
 
+MEMORY = 10
+"""Steps that L-BFGS remembers; more save no evaluations here (measured), and cost time and memory."""
+
 TOLERANCE = 1e-5
 """A solution's largest component of the gradient (the mean loss is of the order of one)."""
 
@@ -66,6 +69,7 @@ def minimise(problem: Problem, strength: float, start: Tensor, tolerance: float 
         max_eval=2 * STEPS,
         tolerance_grad=tolerance,
         tolerance_change=1e-9,
+        history_size=MEMORY,
         line_search_fn="strong_wolfe",
     )
 

@@ -35,6 +35,9 @@ COARSE = 10 * TOLERANCE
 CONSTANT = 1e-5
 """Features whose standard deviation is below this share of their largest magnitude count as constant."""
 
+TINY = 1e-30
+"""So do features that vary by less than this: their weights would leave float32."""
+
 ABSENT = -30.0
 """Bias of a class that is absent from the training part; the other biases have mean zero (or are log odds)."""
 
@@ -125,8 +128,8 @@ def standard(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float6
     if not np.isfinite(variance).all():
         raise ValueError("features that are not finite")
     scale = np.sqrt(variance)
-    largest = np.abs(features).max(axis=0)
-    return mean, np.where(scale > CONSTANT * largest, scale, np.inf)
+    largest = np.maximum(features.max(axis=0), -features.min(axis=0))
+    return mean, np.where(scale > np.maximum(CONSTANT * largest, TINY), scale, np.inf)
 
 
 def _known(targets: NDArray[Any], classes: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

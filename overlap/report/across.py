@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from overlap.report.page import number
+from overlap.report.wording import number
 
 NAMES = {"kappa": "κ", "error_inconsistency": "EI", "gain_best": "gain"}
 

@@ -1,28 +1,13 @@
-"""The tables of the page: columns by column, small enough to travel in one file, with what each column means.
+"""The tables of the page, as data: where each stands, which columns come first, and what is left out of a large one.
 
-The data are JSON by column (texts by dictionary, fractions to five decimals), compressed with gzip and written in
-base64; the page's script unpacks them. Tables beyond `MOST_ROWS` are cut to their most telling rows, and the page
-says so.
+A table is never cut silently: the page says how many rows and which columns stay in the parquet table alone.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import polars as pl
-
-from overlap.report.columns import MEANINGS
-from overlap.report.palette import in_order
-from overlap.report.results import Results
-
-MOST_ROWS = 120_000
-"""Rows of one table a page carries: all pairs of 300 models twice over; beyond, small machines grow slow."""
-DECIMALS = 5
+from overlap.report.tables import KINDS
 
 
 @dataclass(frozen=True)
@@ -33,12 +18,24 @@ class Grid:
     title: str
     first: tuple[str, ...]
     """Columns shown before 'all columns' is asked for."""
-    sort: str
+    sort: str = ""
     """Column it is sorted by at first, with a minus for descending."""
-    telling: str
-    """Column whose ends are kept when the table is cut."""
-    about: str
+    telling: str = ""
+    """Column whose two ends are kept when the table is cut; without one the first rows are."""
+    most: int = 60_000
+    """Rows a page carries."""
+    spare: tuple[str, ...] = ()
+    """Columns a table of more than `SPARING` rows leaves out: they follow from others, or few ask for them."""
+    open: bool = False
+    """Whether it stands open on the page; the others unfold."""
 
+    @property
+    def about(self) -> str:
+        """What a row is."""
+        return f"One row: {KINDS[self.name].row}."
+
+
+SPARING = 20_000
 
 GRIDS = (
     Grid(
@@ -47,7 +44,7 @@ GRIDS = (
         ("model", "accuracy", "top5", "nll", "ece", "temperature", "dataset", "framework", "architecture"),
         "-accuracy",
         "accuracy",
-        "One row per complete checkpoint.",
+        open=True,
     ),
     Grid(
         "pairs",
@@ -55,7 +52,59 @@ GRIDS = (
         ("model_a", "model_b", "category", "error_inconsistency", "kappa", "kappa_low", "kappa_high", "disagreement"),
         "kappa",
         "kappa",
-        "One row per pair, from hard predictions on every image.",
+        spare=("kappa_min", "null_low"),
+        open=True,
+    ),
+    Grid(
+        "divergence",
+        "Pairs, further measures",
+        ("model_a", "model_b", "category", "kappa_by_difficulty", "kappa_between", "capa", "jensen_shannon", "yule_q"),
+        "kappa_by_difficulty",
+        "kappa_by_difficulty",
+        spare=("n", "double_fault", "symmetric_kl_low", "symmetric_kl_high", "expected_by_difficulty"),
+    ),
+    Grid(
+        "categories",
+        "Categories of pairs",
+        (
+            *("category", "pairs", "models", "error_inconsistency", "error_inconsistency_low"),
+            *("error_inconsistency_high", "kappa", "kappa_low", "kappa_high", "kappa_matched", "gain_best"),
+        ),
+        open=True,
+    ),
+    Grid(
+        "divergence_categories",
+        "Categories of pairs by every measure",
+        ("measure", "category", "selection", "pairs", "models", "mean", "low", "high"),
+    ),
+    Grid(
+        "category_tests",
+        "Tests by permutation of models",
+        ("measure", "selection", "test", "category_a", "category_b", "estimate", "low", "high", "p_value"),
+    ),
+    Grid(
+        "axes",
+        "Which axes differ at all",
+        (
+            *("differs", "pairs", "models", "error_inconsistency", "error_inconsistency_low"),
+            *("error_inconsistency_high", "kappa", "kappa_low", "kappa_high", "gain_best"),
+        ),
+        open=True,
+    ),
+    Grid(
+        "difficulty",
+        "Images by difficulty",
+        ("key", "label", "right", "group", "difficulty"),
+        "-difficulty",
+        "difficulty",
+        most=2000,
+    ),
+    Grid(
+        "driving",
+        "Images that drive inconsistency",
+        ("model_a", "model_b", "rank", "key", "right", "label", "prediction_a", "prediction_b"),
+        "rank",
+        most=110_000,
     ),
     Grid(
         "pair_ensembles",
@@ -63,80 +112,95 @@ GRIDS = (
         ("model_a", "model_b", "combiner", "accuracy", "gain_best", "gain_low", "gain_high", "conversion_rate"),
         "-gain_best",
         "gain_best",
-        "One row per pair and combiner, out-of-fold calibrated.",
+        most=250_000,
+        spare=("n", "both_right", "only_a", "only_b", "both_wrong", "r11", "r00", "ece", "soft_n", "gain_mean"),
+        open=True,
+    ),
+    Grid(
+        "gain_fits",
+        "Gain and conversion rate fitted against error inconsistency",
+        ("combiner", "group", "pairs", "slope", "slope_low", "slope_high", "identity_slope", "conversion_slope"),
+    ),
+    Grid(
+        "weak_helps",
+        "Whom weaker models help",
+        ("strong", "accuracy", "weak_models", "helped", "share", "mean_gain", "p_value"),
+        "-accuracy",
+    ),
+    Grid(
+        "searches",
+        "Searches",
+        ("search", "kind", "size", "distinct", "accuracy_test", "gain", "gain_low", "gain_high", "optimism"),
+        "-accuracy_select",
+        open=True,
     ),
     Grid(
         "ensembles",
-        "Greedy searches, step by step",
+        "Searches, step by step",
         ("search", "step", "model", "accuracy_select", "accuracy_test", "gain_low", "gain_high"),
-        "",
-        "step",
-        "One row per step; gains are over the best single model, on the test split.",
+        open=True,
+    ),
+    Grid("ensemble_weights", "Weights of weighted ensembles", ("search", "model", "weight")),
+    Grid(
+        "pareto",
+        "The best within a budget",
+        ("cost", "budget", "total", "members", "accuracy_test", "gain_low", "gain_high"),
     ),
     Grid(
-        "categories",
-        "Categories of pairs",
-        (
-            "category",
-            "pairs",
-            "models",
-            "error_inconsistency",
-            "error_inconsistency_low",
-            "error_inconsistency_high",
-            "kappa",
-            "kappa_low",
-            "kappa_high",
-            "kappa_matched",
-            "gain_best",
-        ),
-        "",
-        "error_inconsistency",
-        "Means over pairs; intervals by bootstrap over models and images.",
+        "specialisation",
+        "Pairs, specialisation",
+        ("model_a", "model_b", "category", "theta_separation", "class_spread", "class_spread_p", "favours_a"),
+        "-class_spread",
+        "class_spread",
+        spare=("theta_only_b", "n_inconsistent"),
+    ),
+    Grid(
+        "specialisation_categories",
+        "Categories of pairs, specialisation",
+        ("category", "pairs", "theta_separation", "class_spread", "group_spread"),
+    ),
+    Grid(
+        "class_scores",
+        "Classes a model is unlike the zoo on",
+        ("model", "name", "group", "accuracy", "expected", "score", "q_value", "best_of_zoo"),
+        "-score",
+        most=40_000,
+        spare=("n", "right", "p_value", "class"),
+    ),
+    Grid(
+        "group_scores",
+        "Groups of classes a model is unlike the zoo on",
+        ("model", "group", "accuracy", "expected", "difference", "low", "high", "q_value"),
+        "-difference",
+    ),
+    Grid(
+        "feature_pairs",
+        "Pairs, similarity of features",
+        ("model_a", "model_b", "category", "cka", "r2_a_from_b", "r2_b_from_a"),
+        "cka",
+        "cka",
+        spare=("n", "dimension_a", "dimension_b"),
+    ),
+    Grid(
+        "feature_mixing_summary",
+        "Mixed features by category",
+        ("category", "control", "pairs", "gain_base", "gain_base_low", "gain_base_high", "gain_other"),
+    ),
+    Grid(
+        "feature_mixing",
+        "Mixed features, every probe",
+        ("base", "other", "category", "control", "rate", "draw", "dimension", "accuracy"),
+    ),
+    Grid(
+        "feature_compression",
+        "Ranked features, every probe",
+        ("base", "other", "category", "order", "dimension", "accuracy"),
+    ),
+    Grid(
+        "feature_downstream",
+        "Downstream data",
+        ("data", "model_a", "model_b", "metric", "value", "low", "high", "gain_best", "gain_low", "gain_high"),
+        "-value",
     ),
 )
-
-
-def cut(table: pl.DataFrame, grid: Grid, most: int = MOST_ROWS) -> pl.DataFrame:
-    """At most `most` rows: those at both ends of the telling column, in the table's own order."""
-    if table.height <= most:
-        return table
-    half = most // 2
-    order = table.with_row_index("_row").sort(grid.telling, nulls_last=True).filter(pl.col(grid.telling).is_not_null())
-    rows = pl.concat([order.head(most - half), order.tail(half)])["_row"].unique().sort()
-    return table[rows]
-
-
-def packed(results: Results, most: int = MOST_ROWS) -> str:
-    """All tables of the page, as base64 of gzip of JSON; equal tables give equal text."""
-    shown = {}
-    tables = results.shown()
-    for grid in GRIDS:
-        if grid.name in tables:
-            whole = in_order(tables[grid.name]) if grid.name == "categories" else tables[grid.name]
-            table = cut(whole, grid, most)
-            shown[grid.name] = {
-                "title": grid.title,
-                "rows": table.height,
-                "whole": whole.height,
-                "first": [name for name in grid.first if name in table.columns],
-                "sort": grid.sort,
-                "columns": [_column(table[name]) for name in table.columns],
-            }
-    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
-
-
-def _column(column: pl.Series) -> dict[str, object]:
-    about = {"name": column.name, "meaning": MEANINGS.get(column.name, "")}
-    if column.dtype.is_integer():
-        return about | {"kind": "integer", "values": column.to_list()}
-    if column.dtype.is_float():
-        rounded = column.cast(pl.Float64).round(DECIMALS)
-        return about | {"kind": "number", "values": [_finite(value) for value in rounded]}
-    texts = column.cast(pl.String)
-    words: Mapping[str, int] = {word: code for code, word in enumerate(texts.drop_nulls().unique().sort())}
-    return about | {"kind": "text", "words": list(words), "values": [words.get(value, -1) for value in texts]}
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+"""In the order of the page's data; the template says where each stands."""

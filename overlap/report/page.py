@@ -1,24 +1,37 @@
 """The report: one HTML file that opens offline, in a light or a dark room, at a desk or on a telephone.
 
 Guarantees that the page asks the network for nothing (its content policy forbids it) and that every text from the study
-is escaped. The file's size is bounded: large tables are cut (`grids.MOST_ROWS`), large scatters become images.
+is escaped. The file's size is bounded: large tables are cut (`grids`), large scatters become images, and only so many
+thumbnails travel (`thumbnails`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from overlap.report.columns import MEANINGS, absences
-from overlap.report.figures import Figure, draw_figures
+from overlap.report import thumbnails
+from overlap.report.absences import absences
+from overlap.report.carried import carried
+from overlap.report.figures import Figure, draw_figures, left_out
 from overlap.report.findings import find
-from overlap.report.grids import GRIDS, MOST_ROWS, packed
+from overlap.report.grids import GRIDS
+from overlap.report.meanings import MEANINGS
 from overlap.report.palette import every_colour, label
 from overlap.report.results import Results
+from overlap.report.wording import number, percent, points
+
+SCRIPTS = ("dom", "unpack", "filter", "grid", "heat", "panel", "model", "pair", "start")
+"""Parts of the page's script, in the order in which they build on each other."""
+STANDINGS = {
+    "beyond": ("beyond chance", "Beyond chance"),
+    "within": ("not beyond chance", "Cannot be told from chance"),
+    "untested": ("not tested", "Described, not tested"),
+}
 
 
 def render_page(results: Results, figures: Sequence[Figure] | None = None) -> str:
@@ -36,22 +49,42 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
     environment.filters |= {"percent": percent, "points": points, "number": number, "label": label, "prose": prose}
     drawn = list(draw_figures(results) if figures is None else figures)
     tables = results.shown()
+    script = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return environment.get_template("page.html.j2").render(
         results=results,
         findings=find(results),
         figures={figure.name: figure for figure in drawn},
+        said=[figure for figure in drawn if figure.says is not None and not figure.name.startswith("categories-")],
+        standings=STANDINGS,
+        choices=[figure for figure in drawn if figure.choice],
         greedy=[figure for figure in drawn if figure.name.startswith("greedy-")],
+        left_out=left_out(results),
         svg={figure.name: themed(figure.svg) for figure in drawn},
-        heat=Markup(json.dumps([{"order": f.order, "box": f.box} for f in drawn if f.order]).replace("<", "\\u003c")),
+        heat=_embedded([{"order": figure.order, "box": figure.box} for figure in drawn if figure.order]),
         grids={grid.name: grid for grid in GRIDS if grid.name in tables},
-        most_rows=MOST_ROWS,
-        data=packed(results),
+        data={name: Markup(text) for name, text in carried(results).items()},
+        thumbnails=_embedded(thumbnails.carried(results)),
+        class_names=_embedded(class_names(results)),
         absences=absences(tables),
         meanings={name: MEANINGS[name] for table in tables.values() for name in table.columns if name in MEANINGS},
         colours=every_colour(),
         css=Markup((folder / "page.css").read_text(encoding="utf-8")),
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
+        script=Markup(script),
     )
+
+
+def class_names(results: Results) -> Mapping[int, str]:
+    """Names of classes by number, as the scores of classes have them; empty where nothing was scored."""
+    scores = results.table("class_scores")
+    if scores.is_empty():
+        return {}
+    return dict(scores.select("class", "name").drop_nulls().unique("class").sort("class").iter_rows())
+
+
+def _embedded(value: Any) -> Markup:
+    """JSON that no text in it can leave."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def themed(svg: str) -> Markup:
@@ -74,18 +107,3 @@ def prose(text: str) -> Markup:
         else "`" + part
         for place, part in enumerate(parts)
     )
-
-
-def percent(value: Any) -> str:
-    """A fraction as percent with one decimal, a dash where absent."""
-    return "–" if value is None else f"{100 * float(value):.1f}%"
-
-
-def points(value: Any) -> str:
-    """A difference of fractions as signed percentage points with one decimal."""
-    return "–" if value is None else f"{100 * float(value):+.1f}".replace("-", "−")
-
-
-def number(value: Any, decimals: int = 2) -> str:
-    """A plain number, a dash where absent."""
-    return "–" if value is None else f"{float(value):.{decimals}f}".replace("-", "−")

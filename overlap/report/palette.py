@@ -47,6 +47,9 @@ UNKNOWN = ("No category", Colour("unknown", "#8d949c", "#7f8791"))
 STRIPS = ("#3f6fb0", "#d98032", "#4d9a5f", "#b5495b", "#8a6bb8", "#7c7f86")
 """Values of a training axis beside the heat map; the last stands for all further ones. Legible on both grounds."""
 
+ON_IMAGE = "#222222"
+"""Marks on cells whose colours are the same on both grounds."""
+
 
 def every_colour() -> list[Colour]:
     """All roles, for the style sheet and for the swap."""

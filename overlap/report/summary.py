@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overlap.report.findings import Findings, Search, find
-from overlap.report.page import number, percent, points
 from overlap.report.palette import label
 from overlap.report.results import Results
+from overlap.report.wording import number, percent, points
 
 if TYPE_CHECKING:
     from rich.console import Group

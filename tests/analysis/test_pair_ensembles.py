@@ -23,24 +23,36 @@ from tests.analysis.zoo import logits, predictions
 from tests.reference import ensembles as reference
 from tests.reference import intervals
 
+ONES = np.ones((5, 3, 3))
+
 COLUMNS = [
     *("model_a", "model_b", "combiner", "n", "both_right", "only_a", "only_b", "both_wrong", "accuracy"),
-    *("gain_mean", "gain_best", "gain_low", "gain_high", "conversion_rate", "r11", "r00"),
+    *("gain_mean", "gain_best", "gain_low", "gain_high", "conversion_rate", "r11", "r00", "nll", "ece", "soft_n"),
 ]
 
 
 class Study:
-    """A zoo, calibrated."""
+    """A zoo, calibrated; with `accepted` > 1 some images have several accepted classes."""
 
-    def __init__(self, models: int, images: int, classes: int, seed: int = 0) -> None:
+    def __init__(self, models: int, images: int, classes: int, seed: int = 0, accepted: int = 1) -> None:
         self.logits, self.labels = logits(models, images, classes, seed)
         self.names = [f"m{number}" for number in range(models)]
         self.prediction = predictions(self.logits)
         self.folds = folds([str(image) for image in range(images)])
         self.calibrations = [calibrate([z], self.labels, self.folds) for z in self.logits]
-        self.counts = pair_counts(self.prediction, self.labels)
         random = np.random.default_rng(seed)
+        if accepted > 1:
+            further = (self.labels[:, None] + random.integers(1, classes, (images, accepted - 1))).astype(np.int32)
+            further = np.where(random.random(further.shape) < 0.5, further % classes, -1)
+            self.labels = np.column_stack([self.labels, -np.sort(-further)]).astype(np.int32)
+        self.counts = pair_counts(self.prediction, self.labels)
         self.categories = random.choice(np.array([None, "reinit", "dataset"], object), (models, models))
+        self.weights = random.uniform(0, 2, (5, models, models)) * (random.random((5, models, models)) < 0.9)
+
+    @property
+    def accepted(self) -> list[list[int]]:
+        rows = self.labels[:, None] if self.labels.ndim == 1 else self.labels
+        return [[label for label in row if label >= 0] for row in rows.tolist()]
 
     def ensembles(self, images: slice | np.ndarray, combiner: str) -> EnsembleCounts:
         return ensemble_counts(
@@ -49,31 +61,41 @@ class Study:
             self.labels[images],
             self.folds[images],
             combiner=combiner,
+            weights=self.weights,
             right=self.counts.right,
             categories=self.categories,
         )
+
+    def scores(self, combiner: str, a: int, b: int) -> list[list[float]]:
+        """What model a brings to its pair with b."""
+        temperature, weight = self.calibrations[a].of(self.folds), self.weights[self.folds, a, b]
+        rows = zip(self.logits[a].astype(float).tolist(), temperature.tolist(), weight.tolist(), strict=True)
+        return [reference.members(combiner, *row) for row in rows]
 
     def table(self, combiner: str) -> pl.DataFrame:
         return pair_ensembles_table(self.names, self.counts, self.ensembles(slice(None), combiner), combiner)
 
 
-STUDIES = [Study(6, 400, 10), Study(5, 300, 3, seed=1), Study(4, 200, 2, seed=2), Study(8, 60, 40, seed=3)]
+STUDIES = [
+    Study(6, 400, 10),
+    Study(5, 300, 3, seed=1),
+    Study(4, 200, 2, seed=2),
+    Study(8, 60, 40, seed=3),
+    Study(6, 300, 12, seed=4, accepted=3),
+]
 
 
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("combiner", COMBINERS)
 def test_every_row_is_that_of_plain_python(study: Study, combiner: str) -> None:
-    scores = [
-        COMBINERS[combiner](z, c.of(study.folds)).astype(float).tolist()
-        for z, c in zip(study.logits, study.calibrations, strict=True)
-    ]
     rows = study.table(combiner)
     assert rows.columns == COLUMNS
     assert len(rows) == len(study.names) * (len(study.names) - 1) / 2
+    predicted = study.prediction.tolist()
     for row in rows.iter_rows(named=True):
         a, b = int(row["model_a"][1]), int(row["model_b"][1])
-        predicted = study.prediction.tolist()
-        found = reference.pair(scores[a], scores[b], predicted[a], predicted[b], study.labels.tolist())
+        scores = study.scores(combiner, a, b), study.scores(combiner, b, a)
+        found = reference.pair(*scores, predicted[a], predicted[b], study.accepted)
         n, right = row["n"], sum(found["right" + cell] for cell in ("11", "10", "01", "00"))
         assert (row["both_right"], row["only_a"]) == (found["n11"], found["n10"])
         assert (row["only_b"], row["both_wrong"]) == (found["n01"], found["n00"])
@@ -90,17 +112,65 @@ def test_every_row_is_that_of_plain_python(study: Study, combiner: str) -> None:
         assert (row["gain_low"], row["gain_high"]) == pytest.approx(intervals.gain_interval(plus, minus, n))
 
 
-@given(st.integers(0, 10_000), st.sampled_from(sorted(COMBINERS)), st.integers(2, 6))
-@settings(max_examples=30, deadline=None)
-def test_gain_is_what_conversion_and_recovery_make(seed: int, combiner: str, classes: int) -> None:
-    """r11 = 1, and A_ens - m = EI (conv - 1/2) + P(both wrong) r00."""
-    for row in Study(3, 60, classes, seed).table(combiner).iter_rows(named=True):
+def test_classes_that_no_model_predicts_can_win() -> None:
+    """The full look at all classes: both models' second choice wins, or is level with the label and of a lower number.
+
+    The two predict 3 and 4; a third model predicts the label, which makes it no candidate of theirs alone.
+    """
+    z = np.full((3, 1, 40), -30, np.float16)
+    z[0, 0, [3, 20]] = 4, 3.5
+    z[1, 0, [4, 20]] = 4, 3.5
+    z[2, 0, 5] = 4
+    calibrations = [Calibration(1.0, np.ones(5), None, None, None)] * 3
+    for combiner in COMBINERS:
+        for label, expected in ((20, 1), (3, 0), (5, 0), (21, 0)):
+            counts = ensemble_counts(
+                list(z), calibrations, np.array([label]), np.zeros(1, np.int8), combiner=combiner, weights=ONES
+            )
+            assert counts.recovered[0, 1] == expected
+            assert counts.converted[0, 1] == 0
+    z[0, 0, 19] = z[1, 0, 19] = 3.5
+    for combiner in COMBINERS:
+        counts = ensemble_counts(
+            list(z), calibrations, np.array([20]), np.zeros(1, np.int8), combiner=combiner, weights=ONES
+        )
+        assert counts.recovered[0, 1] == 0, "level with class 19, which is lower"
+
+
+def test_a_third_model_changes_nothing() -> None:
+    study = STUDIES[0]
+    for combiner in COMBINERS:
+        whole = study.ensembles(slice(None), combiner)
+        two = ensemble_counts(
+            [study.logits[1], study.logits[4]],
+            [study.calibrations[1], study.calibrations[4]],
+            study.labels,
+            study.folds,
+            combiner=combiner,
+            weights=study.weights[:, [[1], [4]], [1, 4]],
+        )
+        for name in ("kept", "converted", "recovered"):
+            assert getattr(two, name)[0, 1] == getattr(whole, name)[1, 4]
+        assert two.converted[1, 0] == whole.converted[4, 1]
+
+
+@given(st.integers(0, 10_000), st.sampled_from(sorted(COMBINERS)), st.integers(2, 6), st.integers(1, 2))
+@settings(max_examples=40, deadline=None)
+def test_gain_is_what_conversion_and_recovery_make(seed: int, combiner: str, classes: int, accepted: int) -> None:
+    """A_ens - m = EI (conv - 1/2) + P(both wrong) r00 - P(both right) (1 - r11), where r11 = 1.
+
+    With several accepted classes two models can be right by different ones, and a third class win: then r11 < 1.
+    """
+    for row in Study(3, 60, classes, seed, accepted).table(combiner).iter_rows(named=True):
         n = row["n"]
         inconsistency = (row["only_a"] + row["only_b"]) / n
         converted = inconsistency * (row["conversion_rate"] - 0.5) if inconsistency else 0
         recovered = row["both_wrong"] / n * row["r00"] if row["both_wrong"] else 0
-        assert row["r11"] in (1, None)
-        assert row["gain_mean"] == pytest.approx(converted + recovered, abs=1e-12)
+        lost = row["both_right"] / n * (1 - row["r11"]) if row["both_right"] else 0
+        if accepted == 1:
+            assert row["r11"] in (1, None)
+            assert lost == 0
+        assert row["gain_mean"] == pytest.approx(converted + recovered - lost, abs=1e-12)
         assert row["gain_best"] <= row["gain_mean"] + 1e-12
         if classes == 2:
             assert row["r00"] in (0, None)
@@ -119,19 +189,23 @@ def test_neither_blocks_nor_chunks_change_a_count(combiner: str, pieces: int, mo
         assert (getattr(total, field) == getattr(whole, field)).all()
 
 
-def test_gains_of_categories_are_sums_over_pairs_and_images() -> None:
-    study, combiner = STUDIES[0], "mean_probability"
-    scores = [COMBINERS[combiner](z, c.of(study.folds)) for z, c in zip(study.logits, study.calibrations, strict=True)]
+@pytest.mark.parametrize("study", [STUDIES[0], STUDIES[4]])
+@pytest.mark.parametrize("combiner", COMBINERS)
+def test_gains_of_categories_are_sums_over_pairs_and_images(study: Study, combiner: str) -> None:
     found = study.ensembles(slice(None), combiner)
+    correct = np.array([[p in row for p, row in zip(own, study.accepted, strict=True)] for own in study.prediction])
     for number, category in enumerate(CATEGORIES):
-        per_image = np.zeros(400, int)
+        per_image = np.zeros(len(study.labels), int)
         for a in range(6):
             for b in range(a + 1, 6):
                 if study.categories[a, b] == category:
-                    both = scores[a].astype(float) + scores[b]
+                    both = zip(study.scores(combiner, a, b), study.scores(combiner, b, a), strict=True)
+                    decisions = [reference.combined(scores) for scores in both]
+                    agreed = study.prediction[a] == study.prediction[b]
+                    decisions = np.where(agreed, study.prediction[a], decisions).tolist()
                     better = a if study.counts.right[a] >= study.counts.right[b] else b
-                    per_image += both.argmax(axis=1) == study.labels
-                    per_image -= study.prediction[better] == study.labels
+                    per_image += [d in row for d, row in zip(decisions, study.accepted, strict=True)]
+                    per_image -= correct[better]
         assert found.gain[number] == per_image.sum()
         assert found.gain_square[number] == (per_image**2).sum()
 
@@ -139,9 +213,10 @@ def test_gains_of_categories_are_sums_over_pairs_and_images() -> None:
 def test_memory_that_is_read_only_is_enough() -> None:
     """As Ray's object store hands it out."""
     study = Study(3, 100, 4)
-    for array in (*study.logits, study.labels, study.folds):
+    for array in (*study.logits, study.labels, study.folds, study.weights, study.counts.both_right):
         array.flags.writeable = False
-    assert study.ensembles(slice(None), "mean_probability").n == 100
+    for combiner in COMBINERS:
+        assert study.ensembles(slice(None), combiner).n == 100
 
 
 def test_ties_go_to_the_lowest_class() -> None:
@@ -151,7 +226,8 @@ def test_ties_go_to_the_lowest_class() -> None:
     for combiner in COMBINERS:
         for label, right in ((0, 2), (1, 0)):
             labels = np.full(2, label)
-            found = ensemble_counts(z, calibrations, labels, np.zeros(2, np.int8), combiner=combiner)
+            nothing = np.zeros(2, np.int8)
+            found = ensemble_counts(z, calibrations, labels, nothing, combiner=combiner, weights=ONES[:, :2, :2])
             assert found.converted.sum() == right
 
 
@@ -186,7 +262,7 @@ def test_no_images_make_null_figures() -> None:
     rows = pair_ensembles_table(
         ["a", "b"], pair_counts(np.zeros((2, 0), int), np.zeros(0, int)), found, "mean_probability"
     )
-    assert rows.select(pl.col(pl.Float64).null_count()).row(0) == (1,) * 8
+    assert rows.select(pl.col(pl.Float64).null_count()).row(0) == (1,) * 10
     assert pair_ensemble_notes(rows) == ["1 pair ensemble has no figures: there is no image"]
 
 
@@ -194,6 +270,11 @@ def test_what_does_not_fit_is_refused() -> None:
     study = STUDIES[0]
     with pytest.raises(ValueError, match="logits of shapes"):
         ensemble_counts([study.logits[0], study.logits[1][:, :3]], study.calibrations[:2], study.labels, study.folds)
+    with pytest.raises(ValueError, match="needs the weights"):
+        ensemble_counts(study.logits, study.calibrations, study.labels, study.folds, combiner="two_temperatures")
+    for weights in (-study.weights, study.weights[:, 1:], study.weights * np.nan):
+        with pytest.raises(ValueError, match="weights of shape"):
+            ensemble_counts(study.logits, study.calibrations, study.labels, study.folds, weights=weights)
     less = PairCounts(399, study.counts.both_right, study.counts.disagreement)
     with pytest.raises(ValueError, match="399 images, their ensembles over 400"):
         pair_ensembles_table(study.names, less, study.ensembles(slice(None), "mean_probability"), "mean_probability")

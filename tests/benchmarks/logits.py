@@ -9,13 +9,16 @@ import numpy as np
 
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
-from overlap.analysis.combining import COMBINERS, ensemble_counts
+from overlap.analysis.combining import COMBINERS, count_ensembles
+from overlap.analysis.ensembles.lanes import sample_size
+from overlap.analysis.ensembles.soft_scores import score_tile
 from overlap.analysis.greedy import score_block
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
 from tests.benchmarks.table import peak_memory
 
 CLASSES = 1000
 SAMPLE = 512  # images on which the work on all models is timed
+PAIRED = 12  # models whose pairs are fitted
 
 
 def sampled(logits: np.ndarray, labels: np.ndarray, model: int) -> np.ndarray:
@@ -36,11 +39,18 @@ def main() -> None:
     some = slice(0, SAMPLE)
     zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
     warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
-    ensemble_counts([z[:2] for z in zoo], warm, labels[:2], folds[:2])  # compile
-    for combiner in COMBINERS:
-        spent = seconds(lambda: ensemble_counts(zoo, warm, labels[some], folds[some], combiner=combiner))  # noqa: B023
-        whole = spent / SAMPLE * IMAGES
-        print(f"{combiner:24} {whole:11.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
+    weights = np.full((5, MODELS, MODELS), 0.5)
+    count_ensembles([z[:2] for z in zoo], warm, labels[:2], folds[:2], weights=weights)  # compile
+    spent = seconds(lambda: count_ensembles(zoo, warm, labels[some], folds[some], weights=weights))
+    whole = spent / SAMPLE * IMAGES
+    print(f"{len(COMBINERS)} combiners {whole:17.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
+    images = np.arange(sample_size(CLASSES))
+    few = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
+    sample = Block(few, warm[:PAIRED], labels[images], folds[images], np.ones(len(images), np.bool_))
+    score_tile([sample], (range(2), range(2)))  # compile
+    pairs = PAIRED * (PAIRED - 1) / 2
+    whole = seconds(lambda: score_tile([sample], (range(PAIRED), range(PAIRED)))) / pairs * MODELS * (MODELS - 1) / 2
+    print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {pairs:.0f})")
     block = Block(zoo, warm, labels[some], folds[some], np.ones(SAMPLE, np.bool_))
     spent = seconds(lambda: score_block(block, (0,))) / SAMPLE * 0.4 * IMAGES
     print(f"one greedy step             {spent:8.1f} s   of one core: selection split (from {SAMPLE} images)")

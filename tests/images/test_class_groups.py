@@ -77,10 +77,10 @@ def test_definitions_whose_words_only_one_file_can_hold_are_in_it() -> None:
     described = Path(timm.__file__).parent / "data/_info/imagenet_synset_to_definition.txt"
     for line in described.read_text(encoding="utf-8").splitlines():
         synset, _, text = line.partition("\t")
-        for words in surely:
+        for words, file in surely.items():
             if text.startswith(words):
                 checked[words] += 1
-                assert wordnet_group(synset) == surely[words], line
+                assert wordnet_group(synset) == file, line
     assert set(checked) == set(surely)
     assert checked.total() > 800
 

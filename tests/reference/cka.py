@@ -17,11 +17,11 @@ def gram(features: Rows) -> list[list[float]]:
 
 def hsic(a: Rows, b: Rows) -> float:
     """Song et al. (2012), equation 5: tr(KL) + 1'K1 1'L1 / ((n-1)(n-2)) - 2/(n-2) 1'KL1, over n (n - 3)."""
-    n, k, l = len(a), gram(a), gram(b)
+    n, of_a, of_b = len(a), gram(a), gram(b)
     places = range(n)
-    trace = sum(k[i][j] * l[j][i] for i in places for j in places)
-    sums = sum(map(sum, k)) * sum(map(sum, l)) / ((n - 1) * (n - 2))
-    cross = sum(sum(k[i]) * sum(l[i]) for i in places) * 2 / (n - 2)
+    trace = sum(of_a[i][j] * of_b[j][i] for i in places for j in places)
+    sums = sum(map(sum, of_a)) * sum(map(sum, of_b)) / ((n - 1) * (n - 2))
+    cross = sum(sum(of_a[i]) * sum(of_b[i]) for i in places) * 2 / (n - 2)
     return (trace + sums - cross) / (n * (n - 3))
 
 

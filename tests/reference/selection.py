@@ -49,8 +49,8 @@ def forward(
                 continue
             right = right_together(probabilities, [*members, model], truth)
             value = float(right)
-            if rate and members:
-                gain = right - steps[-1][1]
+            if rate:
+                gain = right - (steps[-1][1] if steps else 0)
                 cost = 0.0 if model in members or costs is None else costs[model]
                 value = gain / max(cost, 2.0**-60) if gain > 0 else gain
             if best is None or value > best[0]:

@@ -12,8 +12,10 @@ from overlap import smoke
 from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration
 from overlap.analysis.models import ModelRow
+from overlap.analysis.specialisation.groups import ClassGroups
 from overlap.errors import DamagedObject
 from overlap.identity import digest_keys
+from overlap.images.class_groups import class_groups
 from overlap.images.truths import Truth
 from overlap.methodology import Training, category_matrix
 from overlap.panel import Panel
@@ -56,6 +58,19 @@ def hard_predictions(manifests: dict[str, Manifest], plan: Plan, ledger: Ledger)
 
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(manifests, pool.map(read, manifests.values()), strict=True))
+
+
+def groups(plan: Plan) -> ClassGroups | None:
+    """Which classes belong together, where the study says so."""
+    name = smoke.whole(plan.dataset.name)
+    data = plan.study.data.get(name)
+    return None if data is None else class_groups(name, data)
+
+
+def trainings(panel: Panel, plan: Plan) -> list[Training]:
+    """Training columns of each model of the panel; of imports none is known."""
+    known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
+    return [_told(known.get(model))[0] for model in panel.models]
 
 
 def categories(panel: Panel, plan: Plan) -> NDArray[np.object_]:
@@ -115,15 +130,16 @@ def class_notes(panel: Panel, plan: Plan) -> Iterator[str]:
             )
 
 
-def truth_notes(truth: Truth | None, panel: Panel) -> Iterator[str]:
-    """What another truth leaves out, and how many of its images accept several classes."""
-    if truth is None:
-        return
-    several = int((panel.labels[:, 1:] != truths.NONE).any(axis=1).sum()) if panel.labels.ndim == 2 else 0
-    yield (
-        f"truth `{truth.name}` accepts no class of {len(truth.labels) - len(panel.keys):,} of {len(truth.labels):,} "
-        f"images, which are left out, and several of {several:,}"
-    )
+def data_notes(truth: Truth | None, panel: Panel, plan: Plan) -> Iterator[str]:
+    """Which images take no part: those of shards that are left out, and those of which a truth accepts no class."""
+    for file in plan.dataset.left_out:
+        yield f"shard {file} is left out (allow_missing_shards)"
+    if truth is not None:
+        several = int((panel.labels[:, 1:] != truths.NONE).any(axis=1).sum()) if panel.labels.ndim == 2 else 0
+        yield (
+            f"truth `{truth.name}` accepts no class of {len(truth.labels) - len(panel.keys):,} of "
+            f"{len(truth.labels):,} images, which are left out, and several of {several:,}"
+        )
 
 
 def measures(manifests: dict[str, Manifest], gated: Gated) -> dict[str, dict[str, float]]:

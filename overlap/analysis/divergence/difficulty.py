@@ -24,7 +24,7 @@ from overlap.analysis.divergence import rasch
 from overlap.analysis.divergence.rasch import Rasch
 from overlap.analysis.divergence.scores import Scores
 from overlap.analysis.intervals import Z
-from overlap.analysis.pairs import pair_indices, ratio
+from overlap.analysis.pairs import pair_indices
 
 Fractions = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -74,6 +74,7 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     rest = cells.sum(axis=1)
     observed = (cells[:, 0] + cells[:, 3]).sum(axis=1) / n
     right_a, right_b = (cells[:, [0, one]].sum(axis=(1, 2)) / n for one in (1, 2))
+    undefined = (right_a == right_b) & ((right_a == 0) | (right_a == 1))
     floor = 0.5 / n
     right_a, right_b = (np.clip(right, floor, 1 - floor) for right in (right_a, right_b))
     odds_a, odds_b = (np.exp(fitted.ability[model][:, None] - fitted.nodes) for model in (first, second))
@@ -86,9 +87,9 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     others = (1 + odds_a) * (1 + odds_b)
     factor, inverse = others, 1 / np.maximum(fitted.weight, 1e-300)
     for _ in range(int(np.clip(WORK // models, *STEPS))):
-        mass = factor * ((rest / (factor @ kernel)) @ kernel.T) / n
+        mass = factor * ((rest / np.maximum(factor @ kernel, 1e-300)) @ kernel.T) / n
         factor = others * mass * inverse
-    scale = factor @ kernel
+    scale = np.maximum(factor @ kernel, 1e-300)
     mass = factor * ((rest / scale) @ kernel.T) / n
 
     p_a = expit(rasch.solve_abilities(fitted.ability[first], fitted.nodes, mass, right_a)[:, None] - fitted.nodes)
@@ -96,7 +97,7 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     agree = p_a * p_b + (1 - p_a) * (1 - p_b)
     expected = (mass * agree).sum(axis=1)
     far = 1 - expected
-    kappa = 1 - ratio(1 - observed, np.where(far > floor, far, 0))
+    kappa = np.where(undefined, np.nan, 1 - (1 - observed) / far)
 
     # by how much one image moves the expected agreement: through its score, and through the pair's abilities
     slope_a, slope_b = p_a * (1 - p_a), p_b * (1 - p_b)
@@ -111,8 +112,7 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     variance = (cells * moved**2).sum(axis=(1, 2)) / n - mean**2
     # that the distribution of difficulties is estimated too is not in this: of few models it is worth 1 / (M - 1)
     error = np.sqrt(np.maximum(0, variance) / max(1, n - 1)) / far * models / (models - 1)
-    undefined = np.isnan(kappa) | (n < 2)
-    return np.stack([expected, kappa, np.where(undefined, np.nan, error)])
+    return np.stack([np.where(undefined, np.nan, expected), kappa, error if n > 1 else np.full(len(first), np.nan)])
 
 
 def _cells(counted: Scores, first: Counts, second: Counts) -> Fractions:

@@ -1,4 +1,4 @@
-"""How hard images are and how able models: a Rasch model of correctness, P(m is right on x) = sigma(ability - difficulty).
+"""How hard images are and how able models are: P(m is right on x) = sigma(ability - difficulty), after Rasch (1960).
 
 Fitted by marginal maximum likelihood (Bock & Aitkin 1981): abilities are parameters, difficulties a sample from a
 distribution that is itself estimated, as weights of a grid (Laird 1978). Under the model the number of models that get
@@ -12,7 +12,6 @@ which count as half an image short of that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 
 import numpy as np
 from numpy.typing import NDArray

@@ -56,7 +56,7 @@ def soft_measures(sums: SoftSums) -> dict[str, SoftMeasure]:
     ):
         if squares is None:
             value, error = capa(sums), _capa_error(sums)
-            left_out = np.array([capa(sums, group) for group in groups]).reshape(len(groups), -1)
+            left_out = np.array([capa(sums, group) for group in groups]).reshape(len(groups), len(value))
         else:
             total = by_group.sum(axis=0)
             value = ratio(total, n)

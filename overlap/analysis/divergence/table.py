@@ -7,6 +7,7 @@ be made anywhere, and ranges put together are the whole table. A value is null w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -80,7 +81,7 @@ def divergence_table(
     consistent = by_difficulty(fitted, counted, rows)
     between = between_counts(counts, counted)
     between_inconsistency, between_kappa = consistency_of(between, first, second)
-    columns = {
+    columns: dict[str, Any] = {
         "model_a": names[first],
         "model_b": names[second],
         "category": np.full(len(first), None) if categories is None else categories[first, second],

@@ -8,6 +8,7 @@ than the probabilities of one image differ between machines. Counts are integers
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,38 @@ LEADERS = 8
 """Wrong classes with the largest sums of an image's members that are held ready, to be the rivals outside the kept."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the classes stand among the members of an ensemble, before a candidate is added.
+
+    Attributes:
+        leaders: (n, `LEADERS`) int32, the classes of the largest sums that are not accepted, in descending order, the
+            lower class first among equals; padded with -1.
+        own: (n,) the largest sum of an accepted class.
+        right: images whose arg-max, the lowest class on ties, is accepted.
+    """
+
+    leaders: NDArray[np.int32]
+    own: NDArray[np.float64]
+    right: int
+
+
+def standing(
+    running: NDArray[np.float64], accepted: NDArray[np.int32], before: NDArray[np.int32] | None = None
+) -> Standing:
+    """Of the sums of the members' probabilities, (n, K), with (n, L) accepted classes.
+
+    Leaders that were found before, of whatever sums, change nothing but the time: with fewer members they tell at once
+    which classes are too small.
+    """
+    leaders = np.full((len(running), LEADERS), -1, np.int32) if before is None else before.copy()
+    own = np.empty(len(running))
+    return Standing(leaders, own, int(_stand(running, accepted, leaders, own)))
+
+
 def certified(
     running: NDArray[np.float64],
+    stand: Standing,
     values: NDArray[np.float32],
     classes: NDArray[Any],
     tail: NDArray[np.float32],
@@ -34,71 +65,70 @@ def certified(
 
     Args:
         running: (n, K), the sum of the members' probabilities.
+        stand: of that sum.
         values: (n, M, k), classes: (n, M, k), tail: (n, M): as in `Largest`, of all models.
         accepted: (n, L), as `truths.accepted` gives them.
         candidates: (C,) models.
     """
     right = np.zeros(len(candidates), np.int64)
     doubt = np.zeros((len(running), len(candidates)), np.bool_)
-    _certify(running, values, classes, tail, accepted, candidates, right, doubt)
+    _certify(running, stand.leaders, stand.own, values, classes, tail, accepted, candidates, right, doubt)
     return right, doubt
 
 
 @compiled
-def _leaders(row: NDArray[np.float64], fine: NDArray[np.bool_], found: NDArray[np.int64]) -> int:
-    """The classes of the largest sums that are not accepted, in descending order; how many there are of them."""
-    count = 0
-    least = -1.0
-    for number in range(len(row)):
-        if fine[number] or (count == len(found) and row[number] <= least):
-            continue
-        place = min(count, len(found) - 1)
-        while place > 0 and row[number] > row[found[place - 1]]:
-            found[place] = found[place - 1]
-            place -= 1
-        found[place] = number
-        count = min(count + 1, len(found))
-        least = row[found[count - 1]]
-    return count
+def _is_among(number: int, accepted: NDArray[np.int32]) -> bool:
+    found = False
+    for one in accepted:
+        found = found or one == number
+    return found
 
 
 @compiled
-def _judge(
-    row: NDArray[np.float64],
-    values: NDArray[np.float32],
-    classes: NDArray[Any],
-    tail: float,
+def _lead(
+    row: NDArray[np.float64], accepted: NDArray[np.int32], found: NDArray[np.int32], large: NDArray[np.int32]
+) -> None:
+    """Find the leaders of one image; as many distinct classes as were found before bound the least of them."""
+    bound = np.inf if found[-1] >= 0 else -1.0
+    for place in range(len(found)):
+        if found[place] >= 0:
+            bound = min(bound, row[found[place]])
+    count = 0
+    for number in range(len(row)):  # a loop of its own, since it is nearly all of the work
+        if row[number] >= bound:
+            large[count] = number
+            count += 1
+    found[:] = -1
+    last = len(found) - 1
+    for number in large[:count]:
+        if (found[last] >= 0 and row[number] <= row[found[last]]) or _is_among(number, accepted):
+            continue
+        place = last
+        while place > 0 and (found[place - 1] < 0 or row[number] > row[found[place - 1]]):
+            found[place] = found[place - 1]
+            place -= 1
+        found[place] = number
+
+
+@compiled
+def _stand(
+    running: NDArray[np.float64],
     accepted: NDArray[np.int32],
-    fine: NDArray[np.bool_],
-    leaders: NDArray[np.int64],
-    seen: NDArray[np.int64],
-    stamp: int,
+    leaders: NDArray[np.int32],
+    own: NDArray[np.float64],
 ) -> int:
-    """1 right, 0 wrong, -1 not certified: from all kept classes."""
-    own_low, own_high, rival_low, rival_high = -1.0, -1.0, -1.0, -1.0
-    for place in range(len(values)):
-        number = classes[place]
-        seen[number] = stamp
-        total = row[number] + np.float64(values[place])
-        if fine[number]:
-            own_low = max(own_low, total)
-        else:
-            rival_low = max(rival_low, total)
-    own_high, rival_high = own_low, rival_low
-    for number in accepted:
-        if number >= 0 and seen[number] != stamp:
-            own_low = max(own_low, row[number])
-            own_high = max(own_high, row[number] + tail)
-    for number in leaders:
-        if seen[number] != stamp:
-            rival_low = max(rival_low, row[number])
-            rival_high = max(rival_high, row[number] + tail)
-            break  # where all leaders are kept, the last one's own sum is above what is left of any other class
-    if own_low > rival_high + MARGIN:
-        return 1
-    if rival_low > own_high + MARGIN:
-        return 0
-    return -1
+    large = np.empty(running.shape[1], np.int32)
+    right = 0
+    for x in range(len(running)):
+        row = running[x]
+        own[x], first = -1.0, -1
+        for number in accepted[x]:
+            if number >= 0 and (row[number] > own[x] or (row[number] == own[x] and number < first)):
+                own[x], first = row[number], number
+        _lead(row, accepted[x], leaders[x], large)
+        rival = leaders[x, 0]
+        right += rival < 0 or own[x] > row[rival] or (own[x] == row[rival] and first < rival)
+    return right
 
 
 @compiled
@@ -107,9 +137,11 @@ def _settle(with_top: float, first: float, second: float, is_fine: bool, own: fl
 
     Args:
         with_top: the sum of the class that the candidate says.
-        first: the candidate's largest probability, second: what no other class exceeds.
+        first: the candidate's largest probability.
+        second: what no other class exceeds.
         is_fine: whether the class it says is accepted.
-        own: the largest sum of the members for an accepted class, rival: for another.
+        own: the largest sum of the members for an accepted class.
+        rival: the same for another class.
     """
     if is_fine:
         if with_top > rival + second + MARGIN:
@@ -121,8 +153,46 @@ def _settle(with_top: float, first: float, second: float, is_fine: bool, own: fl
 
 
 @compiled
+def _judge(
+    row: NDArray[np.float64],
+    values: NDArray[np.float32],
+    classes: NDArray[Any],
+    tail: float,
+    accepted: NDArray[np.int32],
+    leaders: NDArray[np.int32],
+    seen: NDArray[np.int64],
+    stamp: int,
+) -> int:
+    """1 right, 0 wrong, -1 open: from all kept classes."""
+    own_low, rival_low = -1.0, -1.0
+    for place in range(len(values)):
+        number = classes[place]
+        seen[number] = stamp
+        total = row[number] + np.float64(values[place])
+        if _is_among(number, accepted):
+            own_low = max(own_low, total)
+        else:
+            rival_low = max(rival_low, total)
+    own_high, rival_high = own_low, rival_low
+    for number in accepted:
+        if number >= 0 and seen[number] != stamp:
+            own_low = max(own_low, row[number])
+            own_high = max(own_high, row[number] + tail)
+    for number in leaders:
+        if number >= 0 and seen[number] != stamp:
+            rival_low = max(rival_low, row[number])
+            rival_high = max(rival_high, row[number] + tail)
+            break  # where all leaders are kept, the last one's own sum is above what is left of any other class
+    if own_low > rival_high + MARGIN:
+        return 1
+    return 0 if rival_low > own_high + MARGIN else -1
+
+
+@compiled
 def _certify(
     running: NDArray[np.float64],
+    leaders: NDArray[np.int32],
+    own: NDArray[np.float64],
     values: NDArray[np.float32],
     classes: NDArray[Any],
     tail: NDArray[np.float32],
@@ -131,30 +201,20 @@ def _certify(
     right: NDArray[np.int64],
     doubt: NDArray[np.bool_],
 ) -> None:
-    fine, seen = np.zeros(running.shape[1], np.bool_), np.full(running.shape[1], -1)
-    leaders = np.empty(LEADERS, np.int64)
+    seen = np.full(running.shape[1], -1)
     stamp = 0
     for x in range(len(running)):
         row = running[x]
-        own = -1.0
-        for number in accepted[x]:
-            if number >= 0:
-                fine[number] = True
-                own = max(own, row[number])
-        led = leaders[: _leaders(row, fine, leaders)]
-        rival = row[led[0]] if len(led) else -4.0  # below every sum and margin
+        rival = row[leaders[x, 0]] if leaders[x, 0] >= 0 else -4.0  # below every sum and margin
         for place in range(len(candidates)):
             model = candidates[place]
             top = classes[x, model, 0]
             first = np.float64(values[x, model, 0])
             second = np.float64(values[x, model, 1] if values.shape[2] > 1 else tail[x, model])
-            verdict = _settle(row[top] + first, first, second, fine[top], own, rival)
+            verdict = _settle(row[top] + first, first, second, _is_among(top, accepted[x]), own[x], rival)
             if verdict < 0:
                 kept = values[x, model], classes[x, model], np.float64(tail[x, model])
-                verdict = _judge(row, kept[0], kept[1], kept[2], accepted[x], fine, led, seen, stamp)
+                verdict = _judge(row, kept[0], kept[1], kept[2], accepted[x], leaders[x], seen, stamp)
                 stamp += 1
             right[place] += verdict > 0
             doubt[x, place] = verdict < 0
-        for number in accepted[x]:
-            if number >= 0:
-                fine[number] = False

@@ -32,7 +32,8 @@ class Found:
 
     Attributes:
         name: what the tables call it.
-        kind: forward, without_replacement, bagged, nll, pool, control, budget or weights.
+        kind: forward, without_replacement, bagged, nll, pool, control, budget or weights; single for
+            the points of a front that are one model.
         members: model indices in order of selection; step k is the ensemble of the first k, a model once or several
             times. Empty for weights, and where nothing was found.
         values: per step, what was maximised on the selection split: images right, or the mean log-likelihood.
@@ -119,6 +120,7 @@ def forward(
     anchor: int | None = None,
     allowed: Allowed = ANY,
     max_size: int = MAX_SIZE,
+    patience: int = PATIENCE,
     pool: str = "all",
 ) -> Found:
     """Select by accuracy.
@@ -131,6 +133,7 @@ def forward(
         anchor: the first member, from the pool or not; without it the best single model of the pool.
         allowed: what may be chosen.
         max_size: steps at most.
+        patience: steps without a better ensemble after which it ends.
         pool: what the tables call the pool.
     """
     found = Found(name, kind, anchor=anchor, pool=pool)
@@ -141,9 +144,10 @@ def forward(
         return replace(found, reason="no model can be chosen")
     if not parts.single.any():
         return replace(found, reason="no model is right on any image of the selection split")
-    members: Members = (int(first[np.argmax(parts.single[first])]),)
+    single = parts.single[first]
+    members: Members = (int(first[np.argmax(_rate(allowed, (), 0)(first, single) if allowed.rate else single)]),)
     right = [parts.right(members)]
-    while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < PATIENCE:
+    while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < patience:
         candidates = allowed.candidates(members, models)
         if not len(candidates):
             break

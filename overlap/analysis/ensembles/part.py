@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.ensembles import weighted
-from overlap.analysis.ensembles.certified import certified
+from overlap.analysis.ensembles.certified import certified, standing
 from overlap.analysis.ensembles.largest import Largest
 
 Counts = NDArray[np.int64]
@@ -63,7 +63,9 @@ class Part:
         self._labels, self._accepted = labels, truths.accepted(labels)
         self._images, self._full = images, full
         self._members: Members = ()
+        self._stood: Members = ()
         self._running = np.zeros((len(images), classes))
+        self._standing = standing(self._running, self._accepted)
         self._held: dict[int, NDArray[np.float32]] = {}
         self._room = held // max(1, 4 * len(images) * classes)
 
@@ -92,22 +94,27 @@ class Part:
     def right(self, members: Members) -> Counts:
         """Images that the members get right together, (1,)."""
         self._go(members)
-        return np.array([truths.right(self._running.argmax(axis=1), self._labels).sum()], np.int64)
+        return np.array([self._standing.right], np.int64)
 
     def weighed(self, models: Counts, weights: NDArray[np.float64]) -> Counts:
         """Images right by the kept classes alone when D models are weighed by each of (V, D) weights: (V,)."""
         return weighted.right(self._values, self._classes, self._accepted, models, weights, self._running.shape[1])
 
     def _certify(self, candidates: Counts) -> tuple[Counts, NDArray[np.bool_]]:
-        return certified(self._running, self._values, self._classes, self._tail, self._accepted, candidates)
+        kept = self._values, self._classes, self._tail
+        return certified(self._running, self._standing, *kept, self._accepted, candidates)
 
     def _go(self, members: Members) -> None:
         """Bring the sum to these members."""
+        if members == self._stood:
+            return
         if members[: len(self._members)] != self._members:
             self._members, self._running[:] = (), 0
         for model in members[len(self._members) :]:
             self._running += self._whole(model)
             self._members = (*self._members, model)
+        self._standing = standing(self._running, self._accepted, self._standing.leaders)
+        self._stood = members  # not before: a look-up that failed is asked again
 
     def _whole(self, model: int) -> NDArray[np.float32]:
         """Probabilities of all images and classes; those used last are kept."""

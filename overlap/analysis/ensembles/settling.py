@@ -58,7 +58,7 @@ def count(
         normaliser: (C, n, M) log of the sum of exp(z / T).
         weights: (folds, M, M) of the model of the row in the pair of row and column; for `WEIGHTED`.
         right: (M,) right answers over all images.
-        group: (M, M) number of the pair's category above the diagonal, or -1.
+        group: (M, M) number of the pair's category above the diagonal, 0..G-1.
         lost: (C, M, M) of images that both get right by different classes, and the ensemble wrong; i < j.
         converted: (C, M, M) of images that only the row's model gets right, and the ensemble.
         recovered: (C, M, M) of images that both get wrong, and the ensemble right; i < j.
@@ -230,8 +230,7 @@ def _pairs(
                 change -= right[a] > right[b] or (right[a] == right[b] and a < b)
             else:
                 recovered[low, high] += lead
-            if group[low, high] >= 0:
-                gain[group[low, high]] += change
+            gain[group[low, high]] += change
     gains[0] += gain
     gains[1] += gain * gain
 

@@ -21,8 +21,8 @@ from overlap.analysis.splits import FOLDS
 
 Fractions = NDArray[np.float64]
 
-TILE = 24
-"""Models a side: 48 models of the sample at 1,000 classes are 0.2 GiB."""
+TILE = 32
+"""Models a side: 64 models of the sample at 1,000 classes are 0.3 GiB."""
 
 Tile = tuple[range, range]
 

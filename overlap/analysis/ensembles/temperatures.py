@@ -96,8 +96,9 @@ def _minimise(
         least, best = total[1], here.copy()
         step = _step(total, best)
         gain = -(total[2] * step[0] + total[3] * step[1])
-        if gain < TOLERANCE:
-            return best if without < 0 else best + step
+        if gain < TOLERANCE:  # a long step of no gain means that the model knows nothing of where it leads
+            last = without >= 0 and (np.abs(step) <= 0.1 * best).all()
+            return best + step if last else best
         here = best + step
     return best
 

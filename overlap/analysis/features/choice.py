@@ -65,7 +65,7 @@ def bases(categories: NDArray[np.object_], accuracies: NDArray[Any]) -> list[int
         categories: (M, M), read above the diagonal.
         accuracies: (M,).
     """
-    middle = float(np.median(accuracies)) if len(accuracies) else 0.0
+    middle = np.sort(accuracies)[(len(accuracies) - 1) // 2] if len(accuracies) else 0.0  # the lower of two
     reach = [len({*_of_model(categories, model)} & {*PAPERS}) for model in range(len(accuracies))]
     return sorted(range(len(reach)), key=lambda model: (-reach[model], abs(accuracies[model] - middle), model))
 

@@ -18,13 +18,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve
 
 from overlap.analysis.splits import FOLDS
 
 Floats = NDArray[np.float64]
 
-STRENGTHS = tuple(10.0 ** (power / 2) for power in range(6, -13, -1))
+STRENGTHS: tuple[float, ...] = tuple(10.0 ** (power / 2) for power in range(6, -13, -1))
 """Tried ridge penalties per image, on standardised regressors: log-spaced from 1000 to 1e-6."""
+
+CONSTANT = 1e-8
+"""Features whose variance is below this share of their mean square, about the mean of all images, are constant."""
 
 CHUNK = 8192
 """Images whose features are multiplied at a time."""
@@ -137,10 +141,10 @@ def _over(plan: list[tuple[Moments, list[Moments], Moments]], swap: bool) -> flo
     whole = sum(judged[1:], judged[0])
     squares = np.diagonal(whole.yy)
     deviation = squares - whole.y**2 / whole.n
-    varies = deviation > 1e-10 * squares
+    varies = deviation > CONSTANT * squares
     if not varies.any():
         return np.nan
-    share = np.asarray(sum(errors))[varies] / deviation[varies]
+    share: Floats = np.sum(errors, axis=0)[varies] / deviation[varies]
     # rounded, as the last digits of a product of matrices depend on the number of threads
     return round(float(np.maximum(0, 1 - share).mean()), 9)
 
@@ -155,38 +159,41 @@ def _errors(judged: Moments, fitted: list[Moments], held_out: Moments) -> Floats
 
 def _choose(fitted: Moments, held_out: Moments) -> float:
     """The strength of least error on a held-out part, over targets of unit deviation in the fitted one."""
-    values, vectors, scale, mean_x, mean_y = _decomposed(fitted)
+    correlation, covariance, scale, mean_x, mean_y = _standardised(fitted)
+    values, vectors = np.linalg.eigh(correlation)
     deviation = np.diagonal(fitted.yy) / fitted.n - mean_y**2
-    unit = np.where(
-        deviation > 1e-10 * np.diagonal(fitted.yy) / fitted.n, 1 / np.sqrt(np.maximum(deviation, 1e-300)), 0
-    )
+    varies = deviation > CONSTANT * np.diagonal(fitted.yy) / fitted.n
+    unit = np.where(varies, 1 / np.sqrt(np.where(varies, deviation, 1)), 0)
     # in the eigenvectors' frame a solution is G / (eigenvalue + strength), so that its error is a quadratic form
     basis = vectors / scale[:, None]
-    solution = basis.T @ (fitted.xy / fitted.n - np.outer(mean_x, mean_y)) * unit
+    solution = vectors.T @ covariance * unit
     xx, xy = _about(held_out, mean_x, mean_y)
     linear = (solution * (basis.T @ xy * unit)).sum(axis=1)
     square = (basis.T @ xx @ basis) * (solution @ solution.T)
-    shrunk = [1 / (values + strength) for strength in STRENGTHS]
+    shrunk = [1 / (np.maximum(values, 0) + strength) for strength in STRENGTHS]
     errors = [factor @ square @ factor - 2 * linear @ factor for factor in shrunk]
     return STRENGTHS[int(np.argmin(errors))]
 
 
 def _solve(fitted: Moments, strength: float) -> tuple[Floats, Floats, Floats]:
     """Weights (D_a, D_b) and the means that they are about."""
-    values, vectors, scale, mean_x, mean_y = _decomposed(fitted)
-    basis = vectors / scale[:, None]
-    covariance = fitted.xy / fitted.n - np.outer(mean_x, mean_y)
-    return basis @ ((basis.T @ covariance) / (values + strength)[:, None]), mean_x, mean_y
+    correlation, covariance, scale, mean_x, mean_y = _standardised(fitted)
+    correlation[np.diag_indices_from(correlation)] += strength
+    return solve(correlation, covariance, assume_a="pos") / scale[:, None], mean_x, mean_y
 
 
-def _decomposed(fitted: Moments) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Eigenvalues and -vectors of the regressors' correlations, their deviations (inf if constant), and both means."""
+def _standardised(fitted: Moments) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Correlations of the regressors, their covariances with the targets, their deviations (inf if constant), means.
+
+    The regressors are standardised in all of them, the targets in none.
+    """
     mean_x, mean_y = fitted.x / fitted.n, fitted.y / fitted.n
-    variance = np.diagonal(fitted.xx) / fitted.n - mean_x**2
-    scale = np.where(variance > 1e-10 * np.diagonal(fitted.xx) / fitted.n, np.sqrt(np.maximum(variance, 0)), np.inf)
+    square = np.diagonal(fitted.xx) / fitted.n
+    variance = square - mean_x**2
+    scale = np.where(variance > CONSTANT * square, np.sqrt(np.maximum(variance, 0)), np.inf)
     correlation = (fitted.xx / fitted.n - np.outer(mean_x, mean_x)) / np.outer(scale, scale)
-    values, vectors = np.linalg.eigh(correlation)
-    return np.maximum(values, 0), vectors, scale, mean_x, mean_y
+    covariance = (fitted.xy / fitted.n - np.outer(mean_x, mean_y)) / scale[:, None]
+    return correlation, covariance, scale, mean_x, mean_y
 
 
 def _about(part: Moments, mean_x: Floats, mean_y: Floats) -> tuple[Floats, Floats]:

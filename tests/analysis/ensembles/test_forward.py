@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.analysis.ensembles.forward import Allowed, Found, forward
+from overlap.analysis.ensembles.part import Part
+from overlap.analysis.ensembles.parts import Parts
 from tests.analysis.ensembles.zoo import Zoo, several, softmax
 from tests.reference import selection as reference
 
@@ -115,6 +119,31 @@ def test_probabilities_that_differ_by_rounding_are_left_open() -> None:
     assert (
         steps(found)[1:] == reference.forward(zoo.scores, zoo.truth, 6, anchor=found.members[0])[1 : len(found.members)]
     )
+
+
+def test_a_look_up_that_fails_is_asked_again() -> None:
+    random = np.random.default_rng(7)
+    zoo = Zoo(softmax(random.normal(0, 2, (5, 60, 9))), random.integers(0, 9, 60), 2)
+    expected = forward("x", zoo.parts(), 60)
+    failures = iter([False, True, True, False, True] + [False] * 1000)
+
+    def full(model: int, images: np.ndarray) -> np.ndarray:
+        if next(failures):
+            raise ConnectionError("the store is away")
+        return zoo.probabilities[model][images]
+
+    part = Part(zoo.largest, zoo.labels, np.arange(60), full, 9)
+
+    def call(method: str, arguments: tuple[Any, ...]) -> list[np.ndarray]:
+        for _ in range(4):
+            try:
+                return [getattr(part, method)(*arguments)]
+            except ConnectionError:
+                continue
+        raise AssertionError("asked four times")
+
+    assert forward("x", Parts(call), 60) == expected
+    assert next(failures) is False
 
 
 def test_nothing_to_choose_from() -> None:

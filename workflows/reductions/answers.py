@@ -7,7 +7,7 @@ Ray's object store). What needs all logits of all checkpoints at once reads them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +17,10 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import splits
+from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, Scored, score
 from overlap.analysis.divergence import soft
+from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.largest import Largest, largest
 from overlap.panel import Panel
 from overlap.store.ledger import Manifest, Record
@@ -29,7 +31,7 @@ from workflows.remote import remote
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class Answers:
     """The models of a panel that have logits, and what they say of its images."""
 
     models: tuple[str, ...]
@@ -44,8 +46,8 @@ class Scores:
     """(N,) calibration folds."""
     selection: NDArray[np.bool_]
     """(N,): whether searches select on the image, or report on it."""
-    sampled: NDArray[np.bool_]
-    """(N,): whether the image is of the sample on which probabilities of pairs are compared whole."""
+    sampled: NDArray[np.int64]
+    """(S,): images of the sample on which probabilities of pairs are compared whole, ascending."""
     reader: Reader
     records: tuple[tuple[Record, ...], ...]
     """Of each model, by shard."""
@@ -54,6 +56,22 @@ class Scores:
     """Of each model a reference to its `Largest` on the selection split."""
     samples: tuple[Any, ...]
     """Of each model a reference to its logits on the sample, float16 (S, K)."""
+
+    def block(self, images: slice) -> Block:
+        """The logits of all models on a range of images within one shard (`Reader.blocks`), read and verified."""
+        return self._block([self.reader.read(records, images) for records in self.records], np.r_[images])
+
+    def sample(self, places: NDArray[np.int64], models: Collection[int] | None = None) -> Block:
+        """The logits of all models, or of some (then the others' are empty), on some images of the sample."""
+        wanted = range(len(self.models)) if models is None else sorted(models)
+        held = dict(zip(wanted, ray.get([self.samples[model] for model in wanted]), strict=True))
+        nothing = np.empty((0, self.classes), np.float16)
+        logits = [held[model][places] if model in held else nothing for model in range(len(self.models))]
+        return self._block(logits, self.sampled[places])
+
+    def _block(self, logits: Sequence[NDArray[np.float16]], images: NDArray[np.int64]) -> Block:
+        keys = [self.keys[image] for image in images.tolist()]
+        return Block(logits, self.calibrations, self.labels[images], self.folds[images], self.selection[images], keys)
 
     @property
     def calibrations(self) -> list[Calibration]:
@@ -76,7 +94,7 @@ class Scores:
         return _stacked([one.likelihood for one in self.scored], len(self.keys))
 
 
-def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Scores:
+def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Answers:
     """Read every checkpoint of a panel that has logits.
 
     Raises:
@@ -85,11 +103,12 @@ def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Scores:
     models = tuple(model for model in panel.models if model in manifests)
     reader = Reader.of(plan, panel)
     folds, selection = splits.folds(panel.keys), splits.selection(panel.keys)
-    sampled = soft.choose(panel.keys, plan.study.analysis.sample)
+    size = max(plan.study.analysis.sample, sample_size(plan.dataset.classes))
+    sampled = np.flatnonzero(soft.choose(panel.keys, size))
     records = tuple(tuple(manifests[model].records) for model in models)
     held = ray.put((panel.labels, folds, selection, sampled))
     made = [_read.remote(reader, one, held) for one in records]
-    return Scores(
+    return Answers(
         models=models,
         rows=tuple(panel.row(model) for model in models),
         classes=plan.dataset.classes,
@@ -113,7 +132,9 @@ def _read(reader: Reader, records: Sequence[Record], held: tuple[Any, ...]) -> t
     scored = score([logits for _, logits in parts], labels, folds)
     temperature = scored.calibration.of(folds)
     selected = [logits[selection[images]] for images, logits in parts]
-    sample = [logits[sampled[images]] for images, logits in parts]
+    in_sample = np.zeros(len(folds), np.bool_)
+    in_sample[sampled] = True
+    sample = [logits[in_sample[images]] for images, logits in parts]
     return scored, largest(selected, temperature[selection], labels[selection]), np.concatenate(sample)
 
 

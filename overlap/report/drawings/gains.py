@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from overlap.report.canvas import MANY, canvas, percent_axis, to_svg
-from overlap.report.palette import CATEGORIES, MUTED, colour, label
+from overlap.report.palette import CATEGORIES, INK, MUTED, colour, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,14 +26,25 @@ def joined(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def draw(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame, name: str) -> str:
+def fitted(fits: pl.DataFrame, combiner: str) -> dict[str, Any] | None:
+    """The line through all pairs under that combiner, None where there is none."""
+    if fits.is_empty():
+        return None
+    rows = fits.filter((pl.col("combiner") == combiner) & (pl.col("group") == "all")).drop_nulls(["slope", "intercept"])
+    return rows.row(0, named=True) if rows.height else None
+
+
+def draw(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame, fits: pl.DataFrame, name: str) -> str:
     """Two panels: gain over the mean of the two (the paper's), and over the better of the two (what pays)."""
     table = joined(pairs, pair_ensembles).filter(pl.col("category").fill_null("") != "duplicate")
     table = table.drop_nulls(["error_inconsistency", "gain_mean", "gain_best"])
     with canvas(7.4, 4.0) as figure:
         left, right = figure.subplots(1, 2, sharex=True)
         figure.subplots_adjust(left=0.085, right=0.985, top=0.84, bottom=0.125, wspace=0.2)
-        _scatter(left, table, "gain_mean", guides=True)
+        line = fitted(fits, str(table["combiner"][0])) if table.height else None
+        _scatter(left, table, "gain_mean", guides=line is None)
+        if line is not None:
+            _lines(left, line, 1.06 * float(np.max(table["error_inconsistency"].to_numpy())))
         _scatter(right, table, "gain_best", guides=False)
         left.set_ylabel("gain (percentage points)")
         left.set_title("over the mean of the two", fontsize=9, pad=11)
@@ -52,7 +63,8 @@ def draw(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame, name: str) -> str:
         return to_svg(figure, name)
 
 
-def _scatter(axes: Axes, table: pl.DataFrame, column: str, *, guides: bool) -> None:
+def scatter(axes: Axes, table: pl.DataFrame, across: str, column: str) -> None:
+    """A mark a row, coloured by category; named for a legend."""
     kinds = [*CATEGORIES, *sorted({*table["category"].drop_nulls()} - set(CATEGORIES)), None]
     many = table.height > MANY
     for kind in kinds:
@@ -60,7 +72,7 @@ def _scatter(axes: Axes, table: pl.DataFrame, column: str, *, guides: bool) -> N
         if rows.is_empty():
             continue
         axes.scatter(
-            rows["error_inconsistency"].to_numpy(),
+            rows[across].to_numpy(),
             rows[column].to_numpy(),
             s=2.5 if many else 12,
             color=colour(kind).light,
@@ -69,12 +81,32 @@ def _scatter(axes: Axes, table: pl.DataFrame, column: str, *, guides: bool) -> N
             rasterized=many,
         )
         axes.plot([], [], "o", color=colour(kind).light, markersize=4, label=label(kind))
+
+
+def _scatter(axes: Axes, table: pl.DataFrame, column: str, *, guides: bool) -> None:
+    scatter(axes, table, "error_inconsistency", column)
     axes.set_xlabel("error inconsistency (% of images)")
     percent_axis(axes, x=True, y=True)
     percent_axis(axes, y=True, signed=True)
     if guides and not table.is_empty():
         widest = float(np.max(table["error_inconsistency"].to_numpy()))
         _guides(axes, 1.06 * widest)
+
+
+def _lines(axes: Axes, line: dict[str, Any], right: float) -> None:
+    """The fitted line, and the one that the identity alone gives at the mean conversion rate."""
+    from matplotlib.lines import Line2D
+
+    reach = np.array([0.0, right])
+    axes.set_xlim(-0.02 * right, right)
+    axes.plot(reach, line["intercept"] + line["slope"] * reach, color=INK.light, linewidth=1.4)
+    if line["identity_slope"] is not None:
+        axes.plot(reach, line["identity_slope"] * reach, color=INK.light, linewidth=1.1, linestyle=(0, (4, 3)))
+    handles = [
+        Line2D([], [], color=INK.light, linewidth=1.4, label="fitted"),
+        Line2D([], [], color=INK.light, linewidth=1.1, linestyle=(0, (4, 3)), label="identity alone"),
+    ]
+    axes.add_artist(axes.legend(handles=handles, loc="upper left", fontsize=7.5))
 
 
 def _guides(axes: Axes, right: float) -> None:

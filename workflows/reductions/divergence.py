@@ -1,0 +1,135 @@
+"""How training divergence shows: further measures of pairs, difficulty of images, means and tests by category."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import ray
+from numpy.typing import NDArray
+
+from overlap.analysis.consistency import PairCounts
+from overlap.analysis.divergence import rasch, soft
+from overlap.analysis.divergence.axes import axes_table
+from overlap.analysis.divergence.comparisons import comparisons_table
+from overlap.analysis.divergence.images import difficulty_table
+from overlap.analysis.divergence.means import means_table
+from overlap.analysis.divergence.measures import NAMES, Compared, compared
+from overlap.analysis.divergence.scores import scores
+from overlap.analysis.divergence.soft import SoftSums, soft_sums
+from overlap.analysis.divergence.table import divergence_table
+from overlap.methodology import AXES, LINEAGE, Training
+from overlap.panel import Panel
+from overlap.sections import Analysis
+from workflows.cluster import fetch
+from workflows.reductions.answers import Answers
+from workflows.reductions.pairs import Categories, row_starts
+from workflows.remote import remote
+
+ROWS = 1 << 12
+"""Rows of the table of divergence that one task makes."""
+IMAGES = 128
+"""Images of the sample that one task compares: 0.3 GiB of 300 models and 1,000 classes."""
+
+
+def diverge(
+    panel: Panel,
+    counts: PairCounts,
+    categories: Categories,
+    trainings: Sequence[Training],
+    answers: Answers,
+    held: Any,
+    ensembles: pl.DataFrame | None,
+    settings: Analysis,
+) -> dict[str, pl.DataFrame]:
+    """The tables divergence, divergence_categories, category_tests, axes and difficulty.
+
+    Args:
+        panel: all models that take part, of which there is one at least.
+        counts: joint counts of all pairs.
+        categories: (M, M).
+        trainings: of the models.
+        answers: of those that have logits; `held` is a reference to them.
+        ensembles: of pairs by one combiner; None without logits.
+        settings: of the study.
+    """
+    correct = panel.correct
+    counted = scores(correct)
+    fitted = rasch.fit(counts.right, counted.images)
+    sums = _soft(answers, held, settings.sample)
+    about = ray.put((panel.models, counts, counted, fitted, sums, answers.rows, categories))
+    parts = [_rows.remote(about, start) for start in row_starts(len(panel.models), ROWS)]
+    difficulty = difficulty_table(panel.keys, panel.labels, correct, fitted)
+    table = pl.concat(fetch(parts))
+    zoo = compared(
+        panel.models,
+        panel.prediction,
+        panel.labels,
+        categories,
+        counts,
+        counted,
+        table,
+        soft=sums,
+        soft_models=answers.rows,
+        pair_ensembles=ensembles,
+    )
+    all_measures = ray.put(zoo)
+    told = [measure.name for measure in zoo.measures]
+    compare = [_compare.remote(all_measures, settings.accuracy_band, name) for name in NAMES if name in told]
+    means, tests = zip(*fetch(compare), strict=True)
+    related = np.isin(categories, LINEAGE)
+    return {
+        "divergence": table,
+        "divergence_categories": pl.concat(means),
+        "category_tests": pl.concat(tests),
+        "axes": axes_table(zoo, _codes(trainings), related),
+        "difficulty": difficulty,
+    }
+
+
+def _soft(answers: Answers, held: Any, images: int) -> SoftSums | None:
+    """Sums over the sample, a task for each range of its images; None where fewer than two models have logits."""
+    if len(answers.models) < 2:
+        return None
+    keys = [answers.keys[image] for image in answers.sampled.tolist()]
+    places = np.flatnonzero(soft.choose(keys, images))
+    parts = [_add.remote(held, places[start : start + IMAGES]) for start in range(0, len(places), IMAGES)]
+    sums: SoftSums = functools.reduce(operator.add, fetch(parts))
+    return sums
+
+
+def _codes(trainings: Sequence[Training]) -> NDArray[np.int64]:
+    """(4, M): what each model has on each axis, as numbers; -1 where it is not declared."""
+    numbers: dict[str, int] = {}
+    values = [[getattr(training, axis) for training in trainings] for axis in AXES]
+    coded = [[-1 if text is None else numbers.setdefault(text, len(numbers)) for text in row] for row in values]
+    return np.array(coded, np.int64).reshape(len(AXES), len(trainings))
+
+
+@remote(num_cpus=1)
+def _add(answers: Answers, places: NDArray[np.int64]) -> SoftSums:
+    return soft_sums(answers.sample(places), np.ones(len(places), np.bool_))
+
+
+@remote(num_cpus=1)
+def _rows(about: tuple[Any, ...], start: int) -> pl.DataFrame:
+    models, counts, counted, fitted, sums, soft_models, categories = about
+    return divergence_table(
+        models,
+        counts,
+        counted,
+        fitted,
+        soft=sums,
+        soft_models=soft_models,
+        categories=categories,
+        rows=slice(start, start + ROWS),
+    )
+
+
+@remote(num_cpus=1)
+def _compare(zoo: Compared, band: tuple[float, float] | None, measure: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return means_table(zoo, band, (measure,)), comparisons_table(zoo, band, (measure,))

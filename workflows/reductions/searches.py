@@ -1,0 +1,163 @@
+"""Searches of ensembles: they select on 40% of the images, held in parts by actors, and are judged on the other 60%."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import ray
+from numpy.typing import NDArray
+
+from overlap.analysis import truths
+from overlap.analysis.calibration import probabilities
+from overlap.analysis.consistency import PairCounts
+from overlap.analysis.ensembles.outcomes import Outcomes, added, outcomes, used
+from overlap.analysis.ensembles.part import Part
+from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
+from overlap.analysis.ensembles.tables import Judged
+from overlap.analysis.ensembles.weak_helps import weak_helps_table
+from overlap.sections import Ensembles
+from workflows import cluster
+from workflows.cluster import fetch
+from workflows.reductions.answers import Answers
+from workflows.reductions.pairs import Categories
+from workflows.remote import remote
+
+IMAGES = 1 << 12
+"""Selection images from which on a further part pays."""
+SUM_BYTES = 1 << 30
+"""What the members' sum of one part may take."""
+
+Costs = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Full:
+    """Calibrated probabilities of all classes, out of fold, read when they are asked for."""
+
+    answers: Answers
+
+    def __call__(self, model: int, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(m, K) float32 of one model on m images, numbered as in the panel, ascending."""
+        answers = self.answers
+        temperature = answers.calibrations[model].of(answers.folds[images])
+        return probabilities(answers.reader.read(answers.records[model], images), temperature)
+
+
+def search(
+    answers: Answers,
+    held: Any,
+    prediction: NDArray[np.int32],
+    categories: Categories,
+    costs: Costs,
+    settings: Ensembles,
+) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The tables ensembles, searches, ensemble_weights and pareto; and anchors from which nothing could start.
+
+    Args:
+        answers: of M models, `held` a reference to them.
+        prediction: (M, N) their predictions.
+        categories: (M, M) of their pairs.
+        costs: of each model, (M,) by name, NaN where unknown.
+        settings: what the study asks for.
+    """
+    anchors = [answers.models.index(name) for name in settings.anchors if name in answers.models]
+    missing = [name for name in settings.anchors if name not in answers.models]
+    if not answers.models:
+        return {}, missing
+    asked = Asked(
+        anchors=tuple(anchors),
+        max_size=settings.max_size,
+        without_replacement=settings.without_replacement,
+        bags=settings.bags,
+        pool_below=settings.pool_below,
+        budgets=settings.budgets.model_dump(exclude_none=True),
+        objectives=settings.objectives,
+        weights=settings.weights,
+    )
+    selected = int(answers.selection.sum())
+    likelihood = answers.likelihood
+    zoo = Zoo(answers.models, selected, likelihood[:, answers.selection], categories, costs)
+    suite = _select(asked, zoo, answers, held)
+    right = truths.right(prediction[suite.reference], answers.labels)
+    judged = Judged(
+        answers.models,
+        suite,
+        _judge(suite, answers, held),
+        (int(right[answers.selection].sum()), int(right[~answers.selection].sum())),
+        (selected, len(right) - selected),
+        likelihood[:, ~answers.selection],
+        costs,
+    )
+    return {
+        "ensembles": judged.steps(),
+        "searches": judged.searches(),
+        "ensemble_weights": judged.weights(),
+        "pareto": judged.pareto(),
+    }, missing
+
+
+def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) -> pl.DataFrame:
+    """The table weak_helps, from the gains of one combiner's ensembles of all pairs."""
+    gain = ensembles["gain_best"].fill_null(np.nan).to_numpy()
+    return weak_helps_table(answers.models, counts.right, counts.n, gain)
+
+
+def _select(asked: Asked, zoo: Zoo, answers: Answers, held: Any) -> Suite:
+    cpus = max(1, sum(node.cpus for node in cluster.nodes()))
+    least = math.ceil(8 * zoo.images * answers.classes / SUM_BYTES)
+    number = max(1, least, min(cpus, math.ceil(zoo.images / IMAGES)))
+    share = min(1.0, cpus / number)
+    actor_class = remote(num_cpus=share, max_restarts=-1, max_task_retries=-1)(_Part)
+    actors = [actor_class.remote(held, place, number) for place in range(number)]
+
+    def call(method: str, arguments: tuple[Any, ...]) -> Iterable[NDArray[np.int64]]:
+        answered: list[NDArray[np.int64]] = fetch([actor.ask.remote(method, arguments) for actor in actors])
+        return answered
+
+    try:
+        return searches(asked, zoo, Parts(call))
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _judge(suite: Suite, answers: Answers, held: Any) -> Outcomes:
+    models = len(used(suite.ensembles, suite.reference))
+    found = ray.put(suite)
+    blocks = answers.reader.blocks(models, answers.classes)
+    return added(fetch([_count.remote(held, found, images) for images in blocks]))
+
+
+class _Part:
+    """Holds one part of the selection images; made again elsewhere, it answers the same."""
+
+    def __init__(self, answers: Answers, place: int, number: int) -> None:
+        images = np.flatnonzero(answers.selection)
+        mine = np.array_split(np.arange(len(images)), number)[place]
+        kept = [one.take(slice(mine[0], mine[-1] + 1) if len(mine) else mine) for one in ray.get([*answers.largest])]
+        self._part = Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes)
+
+    def ask(self, method: str, arguments: Sequence[Any]) -> NDArray[np.int64]:
+        """What a method of `Part` answers."""
+        answer: NDArray[np.int64] = getattr(self._part, method)(*arguments)
+        return answer
+
+
+@remote(num_cpus=1)
+def _count(answers: Answers, suite: Suite, images: slice) -> Outcomes:
+    numbers = np.r_[images]
+    return outcomes(
+        suite.ensembles,
+        suite.reference,
+        Full(answers),
+        numbers,
+        answers.labels[images],
+        answers.selection[images],
+        answers.classes,
+    )

@@ -1,0 +1,88 @@
+"""Who is good at what: the confidence plane of pairs, classes and groups, and the images that tell pairs apart."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Any
+
+import numpy as np
+import polars as pl
+import ray
+from numpy.typing import NDArray
+
+from overlap.analysis.consistency import PairCounts
+from overlap.analysis.specialisation.angles import theta_counts, theta_table
+from overlap.analysis.specialisation.by_category import specialisation_categories
+from overlap.analysis.specialisation.driving import driven_pairs, driving_images
+from overlap.analysis.specialisation.groups import ClassGroups
+from overlap.analysis.specialisation.scores import class_scores, group_scores
+from overlap.analysis.specialisation.spread import Specialisation, specialisation
+from overlap.panel import Panel
+from workflows.cluster import fetch
+from workflows.reductions.answers import Answers
+from workflows.reductions.pairs import Categories, row_starts
+from workflows.remote import remote
+
+ROWS = 1 << 11
+"""Pairs of one task."""
+
+
+def specialise(
+    panel: Panel,
+    pairs: pl.DataFrame,
+    categories: Categories,
+    answers: Answers,
+    counts: PairCounts,
+    groups: ClassGroups | None,
+) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The tables class_scores, group_scores, driving, theta, specialisation and its categories; and notes on them.
+
+    Args:
+        panel: all models that take part.
+        pairs: the table of pairs.
+        categories: (M, M) of those models.
+        answers: of the models that have logits.
+        counts: joint counts of these.
+        groups: of the classes.
+    """
+    correct = panel.correct
+    tables = {"class_scores": class_scores(panel.models, correct, panel.labels, panel.names, groups)}
+    if groups is not None:
+        tables["group_scores"] = group_scores(panel.models, correct, panel.labels, groups)
+    chosen, note = driven_pairs(pairs)
+    confidence = np.full(panel.prediction.shape, np.nan, np.float32)
+    confidence[list(answers.rows)] = answers.confidence
+    tables["driving"] = driving_images(
+        panel.models, panel.keys, panel.labels, panel.prediction, correct, confidence, chosen
+    )
+    if len(answers.models) > 1:
+        own = np.ix_(answers.rows, answers.rows)
+        tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, categories[own], groups)
+    return tables, [note] if note else []
+
+
+def _by_pair(
+    answers: Answers,
+    correct: NDArray[np.bool_],
+    right: NDArray[np.int64],
+    categories: Categories,
+    groups: ClassGroups | None,
+) -> dict[str, pl.DataFrame]:
+    about = ray.put((answers.models, answers.confidence, correct, answers.labels, np.array(right), categories, groups))
+    found = fetch([_pairs.remote(about, start) for start in row_starts(len(answers.models), ROWS)])
+    table = pl.concat([part.table for _, part in found])
+    without = np.concatenate([part.without for _, part in found])
+    return {
+        "theta": theta_table(functools.reduce(operator.add, [counts for counts, _ in found])),
+        "specialisation": table,
+        "specialisation_categories": specialisation_categories(answers.models, table, without),
+    }
+
+
+@remote(num_cpus=1)
+def _pairs(about: tuple[Any, ...], start: int) -> tuple[NDArray[np.int64], Specialisation]:
+    models, confidence, correct, labels, right, categories, groups = about
+    rows = slice(start, start + ROWS)
+    counts = theta_counts(confidence, correct, right, categories, rows=rows)
+    return counts, specialisation(models, confidence, correct, labels, categories, groups, rows=rows)
