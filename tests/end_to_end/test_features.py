@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from timm.data.transforms_factory import create_transform
 
 from overlap.demo.digits import training
+from overlap.errors import ObjectMissing
 from overlap.identity import digest
 from overlap.images.packing import pack
 from overlap.images.shards import read_samples
@@ -171,3 +173,37 @@ def test_plan_says_that_features_are_wanted_now(study: tuple[SmallStudy, Outcome
     said = invoke("plan", str(small.path), "--explain").stdout
     assert 'narrow: 6 to compute, 0 reused: changed: output "logits+features" -> "logits"\n' in said
     assert "silent: 0 to compute, 6 reused" in said
+
+
+def test_features_that_cannot_be_stored_fail_their_checkpoint_alone(
+    study: tuple[SmallStudy, Outcomes], run: Run, tmp_path: Path
+) -> None:
+    small = study[0].copy(tmp_path / "study")
+    small.add(net("huge", 0))
+    weights = load_file(small.folder / "weights" / "huge.safetensors")
+    for name in weights:  # the same logits, by way of features that are a million times as large
+        weights[name] = weights[name] * {"hidden": 1e6, "head": 1e-6}[name.partition(".")[0]]
+    weights["head.bias"] *= 1e6
+    save_file(weights, small.folder / "weights" / "huge.safetensors")
+    small.add(net("named-wrongly", 0) | {"features": "haed"})
+    ran = run(small, "--limit", "7")
+    assert ran.code == 3, ran
+    outcomes = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [(one["data"], one["role"]) for one in outcomes] == [
+        (f"{data}.first7", role) for data, role in ROLES.items()
+    ]
+    for outcome in outcomes:
+        failed = outcome["failed"]
+        assert set(failed) == {"huge", "named-wrongly"}
+        assert "which float16 cannot hold" in failed["huge"]
+        assert "features = false" in failed["huge"]
+        assert "it has no layer 'haed'" in failed["named-wrongly"]
+    assert outcomes[0]["reduced"]
+    small.entries[-2:] = [entry | {"features": False} for entry in small.entries[-2:]]
+    small.write()
+    mended = run(small, "--limit", "7")
+    assert mended.code == 0, mended
+    opened = OpenedStudy(str(small.store), f"{DATA}.first7")
+    np.testing.assert_allclose(opened.logits("huge"), opened.logits("narrow"), rtol=0.01, atol=0.01)
+    with pytest.raises(ObjectMissing, match=r"has no features; run with predict.features = true"):
+        opened.features("huge")
