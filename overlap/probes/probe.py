@@ -1,8 +1,8 @@
 """A linear probe: logistic regression on standardised features, its regularisation chosen inside the training part.
 
-The strength is the decade of `STRENGTHS` with the least loss on the held-out fifth of the training part (by the fold of
-each image's key, so the same images for every model); they are tried from the strongest down, each from the last one's
-solution, until the held-out loss rises. Then the whole training part is fitted at that strength.
+The strength is a decade of `STRENGTHS`, that of the least loss on the held-out fifth of the training part (by the fold
+of each image's key, so the same images for every model); they are tried from the strongest down, each from the last
+one's solution, until the held-out loss rises or hardly falls. Then the whole training part is fitted at that strength.
 
 Guarantees: nothing but the training part enters; finite weights whatever it holds (constant features weigh nothing; a
 class that does not occur in it is never predicted; a training part of one class predicts that class). Images of a class
@@ -23,8 +23,12 @@ from overlap.probes.logistic import TOLERANCE, Problem, minimise
 
 Features = NDArray[np.float32]
 
-STRENGTHS = tuple(10.0**power for power in range(1, -7, -1))
+STRENGTHS = tuple(10.0**power for power in range(0, -7, -1))
 """Tried strengths (see `logistic`), strongest first: log-spaced, a decade apart."""
+
+LITTLE = 0.01
+"""A weaker strength is taken if the held-out loss falls by more than this share of its whole fall from a probe that
+knows nothing: on a plateau the strongest serves, and the rest of it need not be walked."""
 
 UNTRIED = 1e-2
 """The strength where the training part is too small to hold any of it out."""
@@ -170,11 +174,11 @@ def _choose(x: Tensor, y: Tensor, classes: int, held_out: Tensor) -> tuple[float
         judged = Problem(judged.x[seen[judged.y]], judged.y[seen[judged.y]], classes)
         if not len(judged.y):
             return best, solution
-    least, trial = float("inf"), solution
+    start, least, trial = judged.loss(solution), float("inf"), solution
     for strength in STRENGTHS:
         trial = minimise(fitted, strength, trial, COARSE)
         loss = judged.loss(trial)
-        if loss >= least:
+        if least - loss <= LITTLE * max(0.0, start - least):
             break
         least, best, solution = loss, strength, trial
     return best, solution

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RASTER_DPI = 160
+RASTER_DPI = 130
 MANY = 2500
 """Marks beyond which a layer is drawn as one image inside the SVG: 45,000 vector marks make a browser crawl."""
 

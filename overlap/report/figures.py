@@ -22,6 +22,12 @@ from overlap.report.sentences.sentence import Sentence
 SEARCHES = 6
 """Greedy searches that are drawn, in the order of the table; the others are in the table alone."""
 
+ORDER = (
+    *("categories", "axes", "kappa", "difficulty", "gains", "conversion", "weak", "pools", "greedy", "optimism"),
+    *("pareto", "theta", "specialisation", "groups", "mixing", "compression", "cka", "downstream"),
+)
+"""Names of figures, before a dash, in the order of the page."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -46,7 +52,7 @@ class Figure:
 
 def draw_figures(results: Results) -> list[Figure]:
     """Every figure the tables allow, in the order of the page."""
-    return list(_figures(results))
+    return sorted(_figures(results), key=lambda figure: ORDER.index(figure.name.split("-")[0]))
 
 
 def left_out(results: Results) -> Mapping[str, str]:

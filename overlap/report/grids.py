@@ -61,7 +61,15 @@ GRIDS = (
         ("model_a", "model_b", "category", "kappa_by_difficulty", "kappa_between", "capa", "jensen_shannon", "yule_q"),
         "kappa_by_difficulty",
         "kappa_by_difficulty",
-        spare=("n", "double_fault", "symmetric_kl_low", "symmetric_kl_high", "expected_by_difficulty"),
+        spare=(
+            "n",
+            "double_fault",
+            "log_odds_low",
+            "log_odds_high",
+            "symmetric_kl_low",
+            "symmetric_kl_high",
+            "expected_by_difficulty",
+        ),
     ),
     Grid(
         "categories",
@@ -113,7 +121,10 @@ GRIDS = (
         "-gain_best",
         "gain_best",
         most=250_000,
-        spare=("n", "both_right", "only_a", "only_b", "both_wrong", "r11", "r00", "ece", "soft_n", "gain_mean"),
+        spare=(
+            "accuracy",
+            *("n", "both_right", "only_a", "only_b", "both_wrong", "r11", "r00", "ece", "soft_n", "gain_mean"),
+        ),
         open=True,
     ),
     Grid(
@@ -152,7 +163,7 @@ GRIDS = (
         ("model_a", "model_b", "category", "theta_separation", "class_spread", "class_spread_p", "favours_a"),
         "-class_spread",
         "class_spread",
-        spare=("theta_only_b", "n_inconsistent"),
+        spare=("theta_only_b", "n_inconsistent", "group_spread_p"),
     ),
     Grid(
         "specialisation_categories",

@@ -30,6 +30,9 @@ RULE = Colour("rule", "#d9dde2", "#353c45")
 GROUND = Colour("ground", "#fffffe", "#14171b")
 ACCENT = Colour("accent", "#1f5fa8", "#7db4f0")
 BAND = Colour("band", "#c7d9ee", "#26405f")
+BEYOND = Colour("beyond", "#17704f", "#63cfa8")
+WITHIN = Colour("within", "#8a5a06", "#e8b35a")
+"""Marks beside sentences: beyond chance, or not."""
 
 CATEGORIES: Mapping[str, tuple[str, Colour]] = {
     "reinit": ("Re-initialisation", Colour("reinit", "#64748b", "#a3b3c9")),
@@ -53,7 +56,18 @@ ON_IMAGE = "#222222"
 
 def every_colour() -> list[Colour]:
     """All roles, for the style sheet and for the swap."""
-    return [INK, MUTED, RULE, GROUND, ACCENT, BAND, *(colour for _, colour in CATEGORIES.values()), UNKNOWN[1]]
+    return [
+        INK,
+        MUTED,
+        RULE,
+        GROUND,
+        ACCENT,
+        BAND,
+        BEYOND,
+        WITHIN,
+        *(colour for _, colour in CATEGORIES.values()),
+        UNKNOWN[1],
+    ]
 
 
 def label(category: str | None) -> str:

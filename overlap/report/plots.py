@@ -52,9 +52,9 @@ def _axes(results: Results) -> str:
     rows = results.table("axes").drop_nulls(["error_inconsistency"]).to_dicts()
     names = [f"{row['differs'].replace('_', '-')} ({row['pairs']:,})" for row in rows]
     panels = (
-        Panel("error_inconsistency", "error inconsistency (%)", percent=True),
+        Panel("error_inconsistency", "error incons. (%)", percent=True),
         Panel("kappa", "error consistency κ"),
-        Panel("gain_best", "gain over the better (points)", percent=True, signed=True),
+        Panel("gain_best", "gain over better (points)", percent=True, signed=True),
     )
     return intervals.draw(rows, names, None, panels, "axes")
 

@@ -61,6 +61,7 @@ KINDS: Mapping[str, Kind] = {
         "an image that only one of a pair gets right, the most confident first",
         *("model_a", "model_b", "rank", "key", "label", "right"),
     ),
+    "divisive": _kind("an image on which many pairs are inconsistent, the most first", "rank", "key", "label", "pairs"),
     "gain_fits": _kind(
         "a combiner and group of pairs: gain and conversion rate fitted against error inconsistency",
         *("combiner", "group", "slope", "intercept", "identity_slope", "conversion_slope", "conversion_p"),

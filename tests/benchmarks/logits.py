@@ -1,6 +1,6 @@
 """Reductions over logits at 300 models × 50,000 images × 1,000 classes: python -m tests.benchmarks.logits
 
-One model is calibrated whole; ensembles of pairs and a greedy step are timed on a sample of images, and said so.
+One model is calibrated whole; ensembles of pairs are timed on a sample of images, and said so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from overlap.analysis.calibration import Calibration, calibrate
 from overlap.analysis.combining import COMBINERS, count_ensembles
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.soft_scores import score_tile
-from overlap.analysis.greedy import score_block
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
 from tests.benchmarks.table import peak_memory
 
@@ -51,9 +50,6 @@ def main() -> None:
     pairs = PAIRED * (PAIRED - 1) / 2
     whole = seconds(lambda: score_tile([sample], (range(PAIRED), range(PAIRED)))) / pairs * MODELS * (MODELS - 1) / 2
     print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {pairs:.0f})")
-    block = Block(zoo, warm, labels[some], folds[some], np.ones(SAMPLE, np.bool_))
-    spent = seconds(lambda: score_block(block, (0,))) / SAMPLE * 0.4 * IMAGES
-    print(f"one greedy step             {spent:8.1f} s   of one core: selection split (from {SAMPLE} images)")
     print(f"peak memory                 {peak_memory():8.2f} GiB")
 
 

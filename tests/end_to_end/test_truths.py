@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from overlap.opened import OpenedStudy
-from tests.small_study import DATA, SmallStudy, net, overlap
+from tests.small_study import DATA, SmallStudy, net
 from tests.study_fixtures import Run
 
 REAL = f"{DATA}@real"
@@ -80,10 +80,10 @@ def test_both_truths_are_published(study: SmallStudy) -> None:
     assert OpenedStudy(str(study.store)).data == DATA
 
 
-def test_a_truth_that_does_not_fit_is_said_before_anything_runs(study: SmallStudy, tmp_path: Path) -> None:
+def test_a_truth_that_does_not_fit_is_said_before_anything_runs(study: SmallStudy, tmp_path: Path, run: Run) -> None:
     copy = study.copy(tmp_path / "copy")
     (copy.folder / "real.json").write_text("[[1], [2]]")
-    ran = overlap("run", str(copy.path))
+    ran = run(copy)
     assert ran.code == 2
     assert "truth 'real'" in ran.stderr
     assert "2 entries for 240 images" in ran.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from overlap.probes.logistic import Problem, minimise
-from overlap.probes.probe import ABSENT, STRENGTHS, fit, fit_head
+from overlap.probes.probe import ABSENT, LITTLE, STRENGTHS, fit, fit_head
 from tests.probes.scenes import seen, trial
 
 
@@ -75,9 +77,10 @@ def test_the_strength_is_the_best_on_what_is_held_out() -> None:
             theirs.fit(x[~held], task.train_labels[~held])
             own = theirs.predict_log_proba(x[held])[np.arange(held.sum()), task.train_labels[held]]
             losses.append(-own.mean())
-        rises = [place for place in range(1, len(losses)) if losses[place] >= losses[place - 1]]
-        assert found.strength == STRENGTHS[rises[0] - 1]
-        assert losses[rises[0] - 1] < min(losses) + 1e-3
+        fall = [(np.log(4) - loss, loss - after) for loss, after in pairwise(losses)]
+        (last, *_) = [place for place, (so_far, more) in enumerate(fall) if more <= LITTLE * so_far]
+        assert found.strength == STRENGTHS[last]
+        assert losses[last] < min(losses) + 0.02
         final = LogisticRegression(C=1 / (found.strength * size), tol=1e-6, max_iter=5000).fit(x, task.train_labels)
         expected = final.predict_log_proba(x)
         assert log_softmax(found.logits(features), axis=1) == pytest.approx(expected, abs=2e-2)

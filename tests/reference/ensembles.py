@@ -1,4 +1,4 @@
-"""Ensembles in plain Python: one image, one class at a time (paper.md 1.2, 1.3, 1.8)."""
+"""Ensembles of two in plain Python: one image, one class at a time (paper.md 1.2, 1.3)."""
 
 from __future__ import annotations
 
@@ -65,24 +65,3 @@ def nll(probabilities: Scores, accepted: Sequence[Sequence[int]]) -> float:
     """Mean negative log probability of the accepted classes together."""
     lost = [-log(sum(row[label] for label in labels)) for row, labels in zip(probabilities, accepted, strict=True)]
     return sum(lost) / len(lost)
-
-
-def greedy(
-    probabilities: Sequence[Scores], labels: Sequence[int], size: int, anchor: int | None = None
-) -> list[tuple[int, int]]:
-    """(model, images right) of each step: every model is tried at every step, and the first of the best is taken."""
-    members: list[int] = [] if anchor is None else [anchor]
-    steps = [] if anchor is None else [(anchor, right_together(probabilities, members, labels))]
-    while len(members) < size:
-        counts = [right_together(probabilities, [*members, model], labels) for model in range(len(probabilities))]
-        best = arg_max(counts)
-        members.append(best)
-        steps.append((best, counts[best]))
-    return steps
-
-
-def right_together(probabilities: Sequence[Scores], members: Sequence[int], labels: Sequence[int]) -> int:
-    right = 0
-    for image, label in enumerate(labels):
-        right += combined([probabilities[member][image] for member in members]) == label
-    return right

@@ -141,8 +141,10 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
         "feature_compression": (compression, (*held, "order", "dimension", "trained_on", "n", "accuracy")),
         "feature_downstream": (
             down,
-            ("data", "model_a", "model_b", "metric", "value", "low", "high")
-            + ("gain_best", "gain_low", "gain_high", "n", "reason"),  # noqa: RUF005
+            (
+                *("data", "model_a", "model_b", "metric", "value", "low", "high"),
+                *("gain_best", "gain_low", "gain_high", "n", "reason"),
+            ),
         ),
     }
     tables = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,12 @@ def groups(plan: Plan) -> ClassGroups | None:
     name = smoke.whole(plan.dataset.name)
     data = plan.study.data.get(name)
     return None if data is None else class_groups(name, data)
+
+
+def groups_identity(plan: Plan) -> Any:
+    """What stands for the groups among the inputs of a reduction, as plain JSON."""
+    found = groups(plan)
+    return None if found is None else [found.names, found.of_class.tolist()]
 
 
 def trainings(panel: Panel, plan: Plan) -> list[Training]:

@@ -109,12 +109,15 @@ def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) ->
 
 
 def _select(asked: Asked, zoo: Zoo, answers: Answers, held: Any) -> Suite:
+    """All searches, over as many parts as there are CPUs for and memory allows."""
     cpus = max(1, sum(node.cpus for node in cluster.nodes()))
     least = math.ceil(8 * zoo.images * answers.classes / SUM_BYTES)
     number = max(1, least, min(cpus, math.ceil(zoo.images / IMAGES)))
-    share = min(1.0, cpus / number)
-    actor_class = remote(num_cpus=share, max_restarts=-1, max_task_retries=-1)(_Part)
-    actors = [actor_class.remote(held, place, number) for place in range(number)]
+    if number == 1:
+        suite: Suite = fetch(_search.remote(held, asked, zoo))
+        return suite
+    actor_class = remote(num_cpus=min(1.0, cpus / number), max_restarts=-1, max_task_retries=-1)(_Holder)
+    actors = [actor_class.remote([held], place, number) for place in range(number)]
 
     def call(method: str, arguments: tuple[Any, ...]) -> Iterable[NDArray[np.int64]]:
         answered: list[NDArray[np.int64]] = fetch([actor.ask.remote(method, arguments) for actor in actors])
@@ -134,19 +137,30 @@ def _judge(suite: Suite, answers: Answers, held: Any) -> Outcomes:
     return added(fetch([_count.remote(held, found, images) for images in blocks]))
 
 
-class _Part:
-    """Holds one part of the selection images; made again elsewhere, it answers the same."""
+def _part(answers: Answers, place: int = 0, number: int = 1) -> Part:
+    """One of so many parts of the selection images."""
+    images = np.flatnonzero(answers.selection)
+    mine = np.array_split(np.arange(len(images)), number)[place]
+    kept = [largest.take(mine) for largest in ray.get([*answers.largest])]
+    return Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes)
 
-    def __init__(self, answers: Answers, place: int, number: int) -> None:
-        images = np.flatnonzero(answers.selection)
-        mine = np.array_split(np.arange(len(images)), number)[place]
-        kept = [one.take(slice(mine[0], mine[-1] + 1) if len(mine) else mine) for one in ray.get([*answers.largest])]
-        self._part = Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes)
+
+class _Holder:
+    """An actor with one part of the selection images; made again elsewhere, it answers the same."""
+
+    def __init__(self, held: Sequence[Any], place: int, number: int) -> None:
+        self._part = _part(ray.get(held[0]), place, number)
 
     def ask(self, method: str, arguments: Sequence[Any]) -> NDArray[np.int64]:
         """What a method of `Part` answers."""
         answer: NDArray[np.int64] = getattr(self._part, method)(*arguments)
         return answer
+
+
+@remote(num_cpus=1)
+def _search(answers: Answers, asked: Asked, zoo: Zoo) -> Suite:
+    """All searches in one process: where there are few images, asking others takes longer than answering."""
+    return searches(asked, zoo, Parts.here([_part(answers)]))
 
 
 @remote(num_cpus=1)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.specialisation.angles import theta_counts, theta_table
 from overlap.analysis.specialisation.by_category import specialisation_categories
-from overlap.analysis.specialisation.driving import driven_pairs, driving_images
+from overlap.analysis.specialisation.driving import divisive_images, driven_pairs, driving_images
 from overlap.analysis.specialisation.groups import ClassGroups
+from overlap.analysis.specialisation.reasons import score_notes, specialisation_notes
 from overlap.analysis.specialisation.scores import class_scores, group_scores
 from overlap.analysis.specialisation.spread import Specialisation, specialisation
 from overlap.panel import Panel
@@ -36,7 +37,7 @@ def specialise(
     counts: PairCounts,
     groups: ClassGroups | None,
 ) -> tuple[dict[str, pl.DataFrame], list[str]]:
-    """The tables class_scores, group_scores, driving, theta, specialisation and its categories; and notes on them.
+    """The tables class_scores, group_scores, driving, divisive, theta, specialisation and its categories; and notes.
 
     Args:
         panel: all models that take part.
@@ -56,10 +57,13 @@ def specialise(
     tables["driving"] = driving_images(
         panel.models, panel.keys, panel.labels, panel.prediction, correct, confidence, chosen
     )
+    tables["divisive"] = divisive_images(panel.keys, panel.labels, correct)
+    notes = [*([note] if note else []), *score_notes(tables["class_scores"])]
     if len(answers.models) > 1:
         own = np.ix_(answers.rows, answers.rows)
         tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, categories[own], groups)
-    return tables, [note] if note else []
+        notes += specialisation_notes(tables["specialisation"])
+    return tables, notes
 
 
 def _by_pair(

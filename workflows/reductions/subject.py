@@ -53,6 +53,7 @@ class Subject:
                     "rejected": sorted(rejected.id for rejected in plan.rejected),
                     "imports": {one.model: one.fingerprint for one in self.imported},
                     "names": rows.class_names(plan),
+                    "groups": rows.groups_identity(plan),
                     "ensembles": study.ensembles.model_dump(),
                     "analysis": study.analysis.model_dump(),
                     "gate": self.gate.identity,

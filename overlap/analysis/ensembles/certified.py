@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from overlap.analysis.compiler import compiled
 
 MARGIN = 2.0**-18
-"""Lead of a sum of probabilities, up to which an image is not certified: 32 times the spacing of float32 below one."""
+"""Lead of a sum of probabilities, up to which an image is not certified: 64 times the spacing of float32 below one."""
 
 LEADERS = 8
 """Wrong classes with the largest sums of an image's members that are held ready, to be the rivals outside the kept."""

@@ -195,16 +195,16 @@ def _pairs(
     gains: Counts,
 ) -> None:
     """Count the pairs that predict different classes on one image."""
-    order = np.argsort(tops >= accepted, kind="mergesort")  # models that are right, then those that are wrong
-    rights = (tops < accepted).sum()
+    order = np.argsort(tops, kind="mergesort")  # by what they predict, models that are right before all others
+    rights, end = (tops < accepted).sum(), 0
     gain = np.zeros(gains.shape[1], np.int64)
     first = other = 1.0
     for i in range(len(order)):
         a = order[i]
-        for j in range(i + 1, len(order)):
+        while end < len(order) and tops[order[end]] == tops[a]:
+            end += 1
+        for j in range(end, len(order)):  # all that predict another class
             b = order[j]
-            if tops[a] == tops[b]:
-                continue
             if kind == WEIGHTED:
                 first, other = weights[a, b], weights[b, a]
             best = 0  # of the accepted classes

@@ -19,8 +19,8 @@ from overlap.analysis.ensembles.forward import Found
 from overlap.analysis.ensembles.likelihood import LEAST
 from overlap.analysis.ensembles.outcomes import Outcomes
 from overlap.analysis.ensembles.part import Counts
+from overlap.analysis.ensembles.steps import Steps, steps_table
 from overlap.analysis.ensembles.suite import Suite
-from overlap.analysis.greedy import Search, ensembles_table
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.pairs import frame
 
@@ -85,11 +85,11 @@ class Judged:
     def steps(self) -> pl.DataFrame:
         """`ensembles.parquet`: one row a step of every search that has steps."""
         found = [
-            Search(one.name, one.members, tuple(counts[0, :, 0].tolist()), self.suite.reference, counts[1])
+            Steps(one.name, one.members, counts)
             for one, counts in zip(self.suite.found, self.outcomes, strict=False)
             if one.members
         ]
-        return ensembles_table(self.models, found, *self.images)
+        return steps_table(self.models, found, self.suite.reference, self.images)
 
     def searches(self) -> pl.DataFrame:
         """`searches.parquet`: one row a search, of its best prefix on the selection split."""

@@ -9,7 +9,7 @@ from typing import Any
 from overlap.report.canvas import canvas, percent_axis, to_svg
 from overlap.report.palette import ACCENT, GROUND, MUTED
 
-LONGEST = 34
+LONGEST = 44
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,23 @@ def draw(
     """
     tall = 0.85 + 0.3 * len(rows)
     with canvas(7.4, tall) as figure:
-        margin = min(0.4, 0.03 + 0.0115 * max((len(short(one)) for one in names), default=1))
+        margin = min(0.46, 0.03 + 0.0098 * max((len(short(one)) for one in names), default=1))
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        figure.subplots_adjust(left=margin, right=0.98, top=1 - 0.12 / tall, bottom=0.58 / tall, wspace=0.1)
+        figure.subplots_adjust(left=margin, right=0.98, top=1 - 0.12 / tall, bottom=0.58 / tall, wspace=0.16)
         for axes, panel in zip(every, panels, strict=True):
             axes.grid(axis="y", visible=False)
             axes.spines["left"].set_visible(False)
             for place, row in enumerate(rows):
                 tone = tones[place] if tones else ACCENT.light
                 _mark(axes, row, panel, place, tone)
-            axes.set_xlabel(panel.label)
+            axes.set_xlabel(panel.label, fontsize=8)
+            axes.tick_params(axis="x", labelsize=8)
             if panel.percent:
                 percent_axis(axes, x=True, signed=panel.signed)
             if panel.signed:
                 axes.axvline(0, color=MUTED.light, linewidth=0.9)
         every[0].set_yticks(range(len(rows)))
-        every[0].set_yticklabels([short(one) for one in names])
+        every[0].set_yticklabels([short(one) for one in names], fontsize=8)
         every[0].set_ylim(len(rows) - 0.4, -0.6)
         return to_svg(figure, name)
 

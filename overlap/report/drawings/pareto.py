@@ -33,6 +33,8 @@ def draw(table: pl.DataFrame, name: str) -> str:
 def _panel(axes: Axes, rows: pl.DataFrame) -> None:
     if rows.is_empty():
         return
+    from matplotlib.ticker import EngFormatter
+
     cost, test = rows["total"].to_numpy(), rows["accuracy_test"].to_numpy()
     # The single model that gains are over has the same accuracy for every row: the gain's middle lies above it.
     known = rows.drop_nulls(["gain_low", "gain_high"])
@@ -43,6 +45,7 @@ def _panel(axes: Axes, rows: pl.DataFrame) -> None:
         axes.fill_between(known["total"].to_numpy(), low, high, step="post", color=BAND.light, linewidth=0)
     axes.step(cost, test, where="post", color=ACCENT.light, linewidth=1.6)
     axes.plot(cost, test, "o", color=ACCENT.light, markersize=4.5)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if rows["total"].min() and cost.max() / max(cost.min(), 1e-12) > 20:
         axes.set_xscale("log")
     axes.tick_params(axis="x", colors=MUTED.light, labelsize=8)

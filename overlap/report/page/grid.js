@@ -16,8 +16,10 @@ function build(section, held) {
   const on = element("button", { type: "button", onclick: () => turn(1) }, "Next");
   const pager = element("div", { class: "pager" }, back, on, place);
   const tools = element("div", { class: "tools" });
-  const paired = held.column("model_a") && held.column("model_b") ? ["model_a", "model_b"]
+  // Rows about a pair begin with a link to it; rows about the partners of one model too.
+  const paired = held.of ? [null, "partner"] : held.column("model_a") && held.column("model_b") ? ["model_a", "model_b"]
     : held.column("base") && held.column("other") ? ["base", "other"] : null;
+  const opens = paired !== null;
   if (held.rows > 8) tools.append(input);
   if (held.columns.length > held.first.length) tools.append(toggle);
   if (held.rows > 8) tools.append(save, count);
@@ -59,7 +61,7 @@ function build(section, held) {
 
   function cell(column, row) {
     const text = shown(column, row);
-    const made = element("td", { class: text === "–" ? "empty" + (isText(column) ? "" : " number") : isText(column) ? false : "number" });
+    const made = element("td", { "data-cell": column.name, class: text === "–" ? "empty" + (isText(column) ? "" : " number") : isText(column) ? false : "number" });
     if (column.name === "category" || column.name === "group" || column.name === "combiner") made.classList.add("kind");
     if (column.name === "category" && COLOURS.has(text)) made.append(dot(text));
     made.append(OF_MODELS.has(column.name) && text !== "–" && isModel(text) ? modelLink(text) : text);
@@ -67,7 +69,7 @@ function build(section, held) {
   }
 
   function opener(row) {
-    const [one, other] = paired.map((name) => held.column(name).value(row));
+    const [one, other] = paired.map((name) => (name === null ? held.of : held.column(name).value(row)));
     const made = element("td", { class: "open" });
     if (one !== null && other !== null && one !== other && isModel(one) && isModel(other))
       made.append(element("a", { href: pairAddress(one, other), "aria-label": `The pair ${one} and ${other}` }, "pair"));
@@ -83,9 +85,9 @@ function build(section, held) {
       scope: "col", title: column.meaning, class: isText(column) ? false : "number",
       "aria-sort": column.name === state.sort ? (state.descending ? "descending" : "ascending") : false,
     }, element("button", { type: "button", "data-column": column.name, onclick: () => { by(column); head.querySelector(`[data-column="${column.name}"]`).focus(); } }, column.name.replaceAll("_", " "))));
-    head.replaceChildren(...heads, ...(paired ? [element("td", { class: "open" })] : []));
-    if (rows.length === 0) body.replaceChildren(element("tr", {}, element("td", { class: "empty", colspan: columns().length }, "No row passes the filter.")));
-    else body.replaceChildren(...rows.map((row) => element("tr", {}, ...columns().map((column) => cell(column, row)), ...(paired ? [opener(row)] : []))));
+    head.replaceChildren(...(opens ? [element("td", { class: "open" })] : []), ...heads);
+    if (rows.length === 0) body.replaceChildren(element("tr", {}, element("td", { class: "empty", colspan: columns().length + (opens ? 1 : 0) }, "No row passes the filter.")));
+    else body.replaceChildren(...rows.map((row) => element("tr", {}, ...(opens ? [opener(row)] : []), ...columns().map((column) => cell(column, row)))));
     toggle.textContent = state.all ? "Fewer columns" : `All ${held.columns.length} columns`;
     pager.hidden = pages === 1;
     back.disabled = state.page === 0;

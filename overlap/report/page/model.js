@@ -5,7 +5,7 @@ const CLASSES = 12;
 async function aboutModel(name) {
   const models = await load("models");
   const [row] = rowsWhere(models, "model", name);
-  const parts = [facts(models.columns.filter((one) => one.name !== "model" && !one.absent(row)).map((one) => [one.name.replaceAll("_", " "), shown(one, row), one.meaning]))];
+  const parts = [listing("about-model", models.columns.filter((one) => one.name !== "model" && !one.absent(row)).map((one) => [one.name.replaceAll("_", " "), shown(one, row), one.meaning]))];
   const partners = await partnersOf(name);
   if (partners) parts.push(...partners);
   for (const told of [await groupsOf(name), await classesOf(name), await searchesOf(name), await helpFor(name)]) if (told) parts.push(told);
@@ -25,7 +25,7 @@ async function partnersOf(name) {
   const columns = [own("error_inconsistency"), own("kappa"), taken(await load("divergence"), "kappa_by_difficulty"), taken(await load("divergence"), "capa"),
     taken(await combinerRows(), "gain_best"), taken(await load("feature_pairs"), "cka")].filter(Boolean);
   const held = table({
-    name: `partners of ${name}`, title: `Partners of ${name}`, rows: rows.length, sort: "kappa",
+    name: `partners of ${name}`, title: `Partners of ${name}`, rows: rows.length, sort: "kappa", of: name,
     columns: [columnOf("partner", "text", others), columnOf("category", "text", rows.map((row) => pairs.column("category").value(row))),
       ...columns.map(([column, values, meaning]) => columnOf(column, "number", values, meaning))],
   });

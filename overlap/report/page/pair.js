@@ -10,8 +10,9 @@ async function aboutPair(one, other) {
   const [a, b] = ["model_a", "model_b"].map((name) => pairs.column(name).value(row));
   const category = pairs.column("category").value(row);
   const parts = [element("p", { class: "lede" }, dot(category), category ? `They differ in: ${category.replaceAll("_", " ")}. ` : "No category: an axis of training is missing. ", placed(pairs.column("kappa"), pairs, row))];
+  const better = pairs.column("accuracy_a") && pairs.column("accuracy_b") ? Math.max(pairs.column("accuracy_a").value(row), pairs.column("accuracy_b").value(row)) : null;
   parts.push(crossed(pairs, row, a, b), await measures(pairs, row, one, other));
-  for (const told of [await ensemblesOf(one, other), await specialised(one, other, a, b), await alike(one, other, a, b), await drivers(one, other, a, b)]) if (told) parts.push(told);
+  for (const told of [await ensemblesOf(one, other, better), await specialised(one, other, a, b), await alike(one, other, a, b), await drivers(one, other, a, b)]) if (told) parts.push(told);
   return parts;
 }
 
@@ -37,17 +38,20 @@ async function measures(pairs, row, one, other) {
   if (further && pairRows(further, one, other).length) found.push([further, pairRows(further, one, other)[0]]);
   const rows = found.flatMap(([held, at]) => held.columns
     .filter((column) => !SKIPPED.has(column.name) && !/_(low|high|min|max)$/.test(column.name) && !column.absent(at))
-    .map((column) => [element("span", { title: column.meaning }, column.name.replaceAll("_", " ")), shown(column, at), range(held.column(`${column.name}_low`), held.column(`${column.name}_high`), at), column.meaning]));
+    .map((column) => [element("span", { title: column.meaning }, column.name.replaceAll("_", " ")), shown(column, at), range(held.column(`${column.name.replace(/_ratio$/, "")}_low`), held.column(`${column.name.replace(/_ratio$/, "")}_high`), at), column.meaning]));
   return block("Every measure", plain(["measure", "value", "95%", "what it is"], rows));
 }
 
-async function ensemblesOf(one, other) {
+async function ensemblesOf(one, other, better) {
   const held = await load("pair_ensembles");
   const rows = held ? pairRows(held, one, other) : [];
   if (!rows.length) return null;
+  const gain = held.column("gain_best");
   const columns = ["combiner", "accuracy", "gain_best", "gain_mean", "conversion_rate", "r00", "nll", "ece"].map(held.column).filter(Boolean);
-  const heads = columns.flatMap((column) => [column.name.replaceAll("_", " "), ...(column.name === "gain_best" ? ["95%"] : [])]);
-  return block("Ensembles of the two", plain(heads, rows.map((row) => columns.flatMap((column) => [shown(column, row).replaceAll("_", " "), ...(column.name === "gain_best" ? [range(held.column("gain_low"), held.column("gain_high"), row)] : [])]))));
+  // A large page leaves the accuracy out; it is the better one's, and the gain.
+  if (!held.column("accuracy") && better !== null) columns.splice(1, 0, { name: "accuracy", kind: "number", value: (row) => (gain.absent(row) ? null : better + gain.value(row)) });
+  const heads = columns.flatMap((column) => [column.name.replaceAll("_", " "), ...(column === gain ? ["95%"] : [])]);
+  return block("Ensembles of the two", plain(heads, rows.map((row) => columns.flatMap((column) => [shown(column, row).replaceAll("_", " "), ...(column === gain ? [range(held.column("gain_low"), held.column("gain_high"), row)] : [])]))));
 }
 
 async function specialised(one, other, a, b) {
@@ -56,10 +60,11 @@ async function specialised(one, other, a, b) {
   if (row === undefined) return null;
   const has = (name) => held.column(name) && !held.column(name).absent(row);
   const of = (name) => shown(held.column(name), row);
+  const angle = (name) => `${held.column(name).value(row).toFixed(1).replace("-", "−")}°`;
   const said = [];
-  if (has("theta_separation")) said.push(`Where exactly one is right, relative confidence differs by ${of("theta_separation")}° between the images only the first and only the second gets right.`);
-  if (has("class_spread")) said.push(`Over classes it varies by ${of("class_spread")}° beyond noise${has("class_spread_p") ? ` (p ${of("class_spread_p")})` : ""}.`);
-  if (has("group_spread")) said.push(`Over groups of classes it varies by ${of("group_spread")}°${has("group_spread_p") ? ` (p ${of("group_spread_p")})` : ""}.`);
+  if (has("theta_separation")) said.push(`Where exactly one is right, relative confidence differs by ${angle("theta_separation")} between the images only the first and only the second gets right.`);
+  if (has("class_spread")) said.push(`Over classes it varies by ${angle("class_spread")} beyond noise${has("class_spread_p") ? ` (p ${of("class_spread_p")})` : ""}.`);
+  if (has("group_spread")) said.push(`Over groups of classes it varies by ${angle("group_spread")}${has("group_spread_p") ? ` (p ${of("group_spread_p")})` : ""}.`);
   if (has("favours_a")) said.push(`${a} is relatively most confident on ${of("favours_a")}${has("favours_b") ? `, ${b} on ${of("favours_b")}` : ""}.`);
   return said.length ? block("Specialisation", element("p", {}, said.join(" "))) : null;
 }

@@ -35,15 +35,17 @@ async function follow() {
 
 const block = (title, ...parts) => element("section", {}, element("h3", {}, title), ...parts);
 
-function facts(pairs) {
-  return element("dl", { class: "meanings" }, ...pairs.map(([name, value, meaning]) => element("div", { title: meaning ?? null }, element("dt", {}, name), element("dd", {}, value))));
+const facts = (pairs) => listing("", pairs);
+
+function listing(kind, pairs) {
+  return element("dl", { class: `meanings ${kind}` }, ...pairs.map(([name, value, meaning]) => element("div", { title: meaning ?? null }, element("dt", {}, name), element("dd", {}, value))));
 }
 
 function plain(heads, rows) {
-  const number = (text) => /^[+−-]?[\d.,]+(%|e[−-]\d+)?$/.test(text) || text === "–";
+  const number = (text) => typeof text === "string" && /^[+−-]?[\d.,]+(%|e[−-]\d+)?$/.test(text) || text === "–";
   return element("div", { class: "scroll", tabindex: "0" }, element("table", { class: "plain" },
-    element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((one) => element("td", { class: typeof one === "string" && number(one) ? "number" : false }, one)))))));
+    element("thead", {}, element("tr", {}, ...heads.map((head, at) => element("th", { scope: "col", class: rows.length && rows.every((row) => number(row[at])) ? "number" : false }, head)))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((one) => element("td", { class: number(one) ? "number" : / to /.test(one) && one.length < 24 ? "range" : false }, one)))))));
 }
 
 const range = (low, high, row) => (low && high && !low.absent(row) && !high.absent(row) ? `${shown(low, row)} to ${shown(high, row)}` : "");

@@ -145,8 +145,10 @@ def difficulty(results: Results) -> Sentence | None:
     every, none, some = (counts.get(name, 0) / table.height for name in ("all", "none", "between"))
     text = f"All models get {percent(every)} of the images right and none gets {percent(none)}"
     between, whole = median(pairs_, "kappa_between"), median(results.pairs, "kappa")
-    text += f"; on the {percent(some)} in between the median κ of a pair is {number(between)}"
-    text += f", against {number(whole)} on all images." if between is not None else "."
+    if between is not None:
+        text += f"; on the {percent(some)} in between the median κ of a pair is {number(between)}"
+        text += f", against {number(whole)} on all images" if whole is not None else ""
+    text += "."
     if not {"kappa_by_difficulty", "kappa_by_difficulty_low"} <= set(pairs_.columns):
         return Sentence(text)
     known = pairs_.drop_nulls(["kappa_by_difficulty", "kappa_by_difficulty_low"])

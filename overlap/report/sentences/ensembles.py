@@ -85,7 +85,10 @@ def weak(results: Results) -> Sentence | None:
 
 def pools(results: Results) -> Sentence | None:
     """Greedy choice from weak models against a control of equal accuracies, by anchor."""
-    table = results.table("searches").filter(pl.col("kind").is_in(["pool", "control"]))
+    table = results.table("searches")
+    if table.is_empty():
+        return None
+    table = table.filter(pl.col("kind").is_in(["pool", "control"])).drop_nulls(["gain"])
     told: list[tuple[float, str, bool]] = []
     for anchor, rows in table.group_by("anchor", maintain_order=True):
         pool, control = (
@@ -141,7 +144,8 @@ def optimism(results: Results) -> Sentence | None:
 
 def pareto(results: Results) -> Sentence | None:
     """How much of the gain the cheapest ensembles already have."""
-    table = results.table("pareto").drop_nulls(["total", "accuracy_test"])
+    table = results.table("pareto")
+    table = table.drop_nulls(["total", "accuracy_test"]) if table.height else table
     if table.is_empty():
         return None
     own = table.filter(pl.col("cost") == table["cost"][0])

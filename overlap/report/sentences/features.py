@@ -40,7 +40,9 @@ def mixing(results: Results) -> Sentence | None:
 
 def compression(results: Results) -> Sentence | None:
     """Features needed for nearly the accuracy that every pair reaches, by category."""
-    table = results.table("feature_compression").filter(pl.col("order") == "covariance").drop_nulls(["accuracy"])
+    table = results.table("feature_compression")
+    if table.height:
+        table = table.filter(pl.col("order") == "covariance").drop_nulls(["accuracy"])
     if table.is_empty():
         return None
     tops = table.group_by("base", "other").agg(pl.col("accuracy").max())
@@ -76,7 +78,10 @@ def against(results: Results) -> pl.DataFrame:
 
 def downstream(results: Results) -> Sentence | None:
     """The best pair against the best single model on each downstream data set."""
-    table = results.table("feature_downstream").drop_nulls(["value"])
+    table = results.table("feature_downstream")
+    if table.is_empty():
+        return None
+    table = table.drop_nulls(["value"])
     told: list[str] = []
     standings: set[Standing] = set()
     for (data, metric), rows in table.group_by("data", "metric", maintain_order=True):

@@ -15,7 +15,7 @@ from overlap.report.wording import degrees, points
 
 def theta(results: Results) -> Sentence | None:
     """How far confidence separates who is right, in the first and the last category."""
-    return _ends(results, "theta_separation", "Where exactly one is right, θ tells who by")
+    return _ends(results, "theta_separation", "Where exactly one is right, θ tells which of the two by")
 
 
 def spread(results: Results) -> Sentence | None:
@@ -65,8 +65,8 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any], column: str) -> Sta
 
 def groups(results: Results) -> Sentence | None:
     """How many models and groups stand out after correction, and which most; and the same of classes."""
-    table = results.table("group_scores").drop_nulls(["difference", "q_value"])
-    classes = results.table("class_scores")
+    table, classes = results.table("group_scores"), results.table("class_scores")
+    table = table.drop_nulls(["difference", "q_value"]) if table.height else table
     parts, standing = [], Sentence("").standing
     if table.height:
         found = table.filter(pl.col("q_value") < SIGNIFICANT)

@@ -89,7 +89,10 @@ def tables(judged: Judged) -> list[pl.DataFrame]:
 
 
 def test_neither_parts_nor_ranges_change_a_table() -> None:
-    one, several_ = (study().judged(ASKED, pieces, COSTS) for pieces in (1, 7))
+    one = study().judged(ASKED, 1, COSTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcomes, "CHUNK", 100)
+        several_ = study().judged(ASKED, 7, COSTS)
     for table, again in zip(tables(one), tables(several_), strict=True):
         assert table.equals(again)
     assert one.suite == several_.suite
