@@ -10,7 +10,7 @@ from overlap.study import Study
 from overlap.zoo import timm_names
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.derived import derived
-from overlap.zoo.resolve import data_space, resolve
+from overlap.zoo.resolve import resolve_for
 from overlap.zoo.timm_parameters import parameters
 
 
@@ -22,8 +22,8 @@ def listing(study: Study) -> pl.DataFrame:
     """
     if not study.data:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
-    name, data = next(iter(study.data.items()))
-    candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
+    name = (study.evaluated or tuple(study.data))[0]
+    candidates, rejected = resolve_for(study, name)
     rows = [_row(candidate) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]
     return pl.DataFrame(rows, schema=SCHEMA).sort("model")
