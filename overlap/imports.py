@@ -58,11 +58,11 @@ def import_file(study: Study, path: Path, data: str | None = None) -> ImportOutc
         StudyError: no such data set, or a file that cannot be used.
     """
     if data is None:
-        data = next(iter(study.data), DEFAULT_DATA)
-        if len(study.data) > 1:
-            raise StudyError(f"{study.path}: has data sets {', '.join(study.data)}; say which with --data")
-    elif study.data and data not in study.data:
-        raise StudyError(f"{study.path}: has no data set '{data}'; it has {', '.join(study.data)}")
+        data = next(iter(study.evaluated), DEFAULT_DATA)
+        if len(study.evaluated) > 1:
+            raise StudyError(f"{study.path}: has data sets {', '.join(study.evaluated)}; say which with --data")
+    if study.data and data not in study.evaluated:
+        raise StudyError(f"{study.path}: has no data set '{data}'; it has {', '.join(study.evaluated)}")
     objects = open_objects(Location(study.store.uri, study.store.endpoint_url))
     try:
         known_keys = decode_labels(objects.get(layout.labels(data))).keys

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from overlap.errors import CheckpointError, gist
+from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint, Numeric
@@ -47,6 +48,8 @@ class Inference:
     """Images per forward pass that the device could hold."""
     audit: tuple[int, ...] = ()
     """Float32 arg-maxes of the leading images, where the mode is a reduced one."""
+    features: NDArray[np.float32] | None = None
+    """Shape (images, D): penultimate features, of a checkpoint of which they are wanted."""
 
 
 class Predictor:
@@ -56,7 +59,7 @@ class Predictor:
         self._objects = objects
         self._device = torch.device(device)
         self._limit = resident_bytes
-        self._resident: OrderedDict[str, tuple[nn.Module, int]] = OrderedDict()
+        self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
         self._batch_sizes: dict[str, int] = {}
 
     def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
@@ -68,24 +71,25 @@ class Predictor:
             batch_size: images per forward pass; that of `BATCH_SIZES` without it.
 
         Raises:
-            CheckpointError: it cannot be loaded, raises, runs out of memory with one image, or returns anything but
-                (images, classes of its head).
+            CheckpointError: it cannot be loaded, raises, runs out of memory with one image, returns anything but
+                (images, classes of its head), or has no features that can be found where they are wanted.
         """
-        module = self._module(checkpoint)
+        module, tap = self._module(checkpoint)
         started = time.perf_counter()
         batch_size = batch_size or BATCH_SIZES[self._device.type]
-        logits, used = self._forward_all(checkpoint, checkpoint.candidate.numeric, module, pixels, batch_size)
+        logits, features, used = self._forward_all(checkpoint, module, pixels, batch_size, tap)
         seconds = time.perf_counter() - started
         audit: tuple[int, ...] = ()
         if not checkpoint.candidate.numeric.exact:
-            exact, _ = self._forward_all(checkpoint, Numeric(), module, pixels[:AUDIT], batch_size)
+            exact, _, _ = self._forward_all(checkpoint, module, pixels[:AUDIT], batch_size, numeric=Numeric())
             audit = tuple(int(row) for row in exact.astype("<f2").argmax(1))
-        return Inference(logits, seconds, used, audit)
+        return Inference(logits, seconds, used, audit, features)
 
-    def _module(self, checkpoint: Checkpoint) -> nn.Module:
+    def _module(self, checkpoint: Checkpoint) -> tuple[nn.Module, Tap | None]:
         if checkpoint.fingerprint in self._resident:
             self._resident.move_to_end(checkpoint.fingerprint)
-            return self._resident[checkpoint.fingerprint][0]
+            module, _, tap = self._resident[checkpoint.fingerprint]
+            return module, tap
         self._make_room(checkpoint.weights_bytes)
         with fetched(checkpoint.weights_digest, self._objects) as weights:
             module = load(checkpoint.candidate, weights)
@@ -97,8 +101,14 @@ class Predictor:
         except torch.OutOfMemoryError:
             raise self._too_small(checkpoint, "its weights do") from None
         keep_classifier_exact(module, checkpoint.candidate.classes)
-        self._resident[checkpoint.fingerprint] = (module, size)
-        return module
+        tap = None
+        if checkpoint.candidate.features is not None:
+            try:
+                tap = Tap(module, checkpoint.candidate.classes, checkpoint.candidate.features)
+            except NoFeatures as error:
+                raise self._without_features(checkpoint, error) from None
+        self._resident[checkpoint.fingerprint] = (module, size, tap)
+        return module, tap
 
     def _moved(self, module: nn.Module) -> nn.Module:
         try:
@@ -109,7 +119,7 @@ class Predictor:
         return module.to(self._device)
 
     def _make_room(self, size: int) -> None:
-        while self._resident and sum(held for _, held in self._resident.values()) + size > self._limit:
+        while self._resident and sum(held for _, held, _ in self._resident.values()) + size > self._limit:
             self._resident.popitem(last=False)
 
     def _leave_alone(self, checkpoint: Checkpoint) -> bool:
@@ -126,11 +136,25 @@ class Predictor:
             "use a larger GPU or leave it out"
         )
 
+    def _without_features(self, checkpoint: Checkpoint, why: NoFeatures) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint '{checkpoint.id}' has no penultimate features: {why}; name the layer that makes its logits "
+            '(features = "LAYER" beside its id), or leave its features out (features = false)'
+        )
+
     def _forward_all(
-        self, checkpoint: Checkpoint, numeric: Numeric, module: nn.Module, pixels: NDArray[np.uint8], batch_size: int
-    ) -> tuple[NDArray[np.float32], int]:
+        self,
+        checkpoint: Checkpoint,
+        module: nn.Module,
+        pixels: NDArray[np.uint8],
+        batch_size: int,
+        tap: Tap | None = None,
+        numeric: Numeric | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, int]:
         size = min(batch_size, self._batch_sizes.get(checkpoint.fingerprint, batch_size))
+        numeric = numeric or checkpoint.candidate.numeric
         logits = np.empty((len(pixels), checkpoint.candidate.outputs), np.float32)
+        features: list[NDArray[np.float32]] = []
         start = 0
         while start < len(pixels):
             try:
@@ -139,12 +163,17 @@ class Predictor:
                 found = None
             if found is not None:
                 logits[start : start + size] = found
+                if tap is not None:
+                    try:
+                        features.append(tap.taken(len(found)).cpu().numpy())
+                    except NoFeatures as error:
+                        raise self._without_features(checkpoint, error) from None
                 start += size
             elif not self._leave_alone(checkpoint):  # not within the handler: the error holds what did not fit
                 if size == 1:
                     raise self._too_small(checkpoint, "one image does")
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2
-        return logits, size
+        return logits, np.concatenate(features) if features else None, size
 
     def _forward(
         self, checkpoint: Checkpoint, numeric: Numeric, module: nn.Module, pixels: NDArray[np.uint8]

@@ -12,9 +12,9 @@ from overlap import smoke
 from overlap.errors import StudyError
 from overlap.published import Snapshot, data_sets, read_results, read_snapshot, reduced_data_sets
 from overlap.store import layout
-from overlap.store.ledger import Ledger
+from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
-from overlap.store.tables import decode_labels
+from overlap.store.units import feature_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +30,8 @@ class OpenedStudy:
 
         Args:
             uri: a folder, or `s3://bucket/prefix`.
-            data: name of the data set, under another truth `NAME@TRUTH`; may be left out where the store holds one
-                (smoke runs, `NAME.firstN`, and other truths apart).
+            data: name of the data set, under another truth `NAME@TRUTH`; may be left out where the store holds one to
+                evaluate on (smoke runs, `NAME.firstN`, and other truths apart).
             endpoint_url: server of an `s3://` store.
 
         Raises:
@@ -40,6 +40,8 @@ class OpenedStudy:
         self._objects = open_objects(Location(uri, endpoint_url))
         known = sorted({*data_sets(self._objects), *reduced_data_sets(self._objects)})
         whole = [name for name in known if not smoke.is_part(name) and "@" not in name]
+        if data is None and len(whole) > 1:
+            whole = [name for name in whole if self._role(name) == "evaluate"]
         if data is None and len(whole) == 1:
             data = whole[0]
         if data not in known or data is None:
@@ -83,11 +85,11 @@ class OpenedStudy:
         return self._results().categories
 
     def labels(self) -> pl.DataFrame:
-        """Columns key and label, in the order of the shards; under another truth key and labels, all accepted ones."""
-        if self._truth is not None:
-            return pl.read_parquet(io.BytesIO(self._objects.get(layout.labels(self._images, self._truth))))
-        labels = decode_labels(self._objects.get(layout.labels(self.data)))
-        return pl.DataFrame({"key": labels.keys, "label": labels.label})
+        """Columns key and label, in the order of the shards; under another truth, and of a multi-label set, key and
+        labels (a list a row).
+        """
+        table = pl.read_parquet(io.BytesIO(self._objects.get(layout.labels(self._images, self._truth))))
+        return table.select("key", "labels" if "labels" in table.columns else "label")
 
     def logits(self, model: str) -> NDArray[np.float16]:
         """A checkpoint's stored logits, float16 of shape (images, classes), rows aligned with `labels`.
@@ -96,6 +98,22 @@ class OpenedStudy:
             StudyError: the store knows no such checkpoint, or not all of its shards.
             DamagedObject: an object is not what its record certifies.
         """
+        ledger, records = self._records(model)
+        return np.concatenate([ledger.read(record).logits for record in records])
+
+    def features(self, model: str) -> NDArray[np.float32]:
+        """A checkpoint's penultimate features, float32 of shape (images, D), rows aligned with `labels`.
+
+        Raises:
+            StudyError: the store knows no such checkpoint, or not all of its shards.
+            ObjectMissing: it was predicted without features.
+            DamagedObject: an object is not what its record certifies.
+        """
+        _, records = self._records(model)
+        return feature_matrix(self._objects, records)
+
+    def _records(self, model: str) -> tuple[Ledger, list[Record]]:
+        """The records of a complete checkpoint, in the order of the shards."""
         snapshot = self._snapshot()
         if model not in snapshot.models:
             raise StudyError(f"{self._objects.uri}: no checkpoint '{model}' with logits on '{self.data}'")
@@ -106,7 +124,11 @@ class OpenedStudy:
             raise StudyError(
                 f"checkpoint '{model}' is not complete: {len(missing)} shards are missing; `overlap run` first"
             )
-        return np.concatenate([ledger.read(records[shard]).logits for shard in snapshot.shards])
+        return ledger, [records[shard] for shard in snapshot.shards]
+
+    def _role(self, data: str) -> str:
+        snapshot = read_snapshot(data, self._objects)
+        return "evaluate" if snapshot is None else snapshot.role
 
     def _snapshot(self) -> Snapshot:
         snapshot = read_snapshot(self._images, self._objects)

@@ -41,7 +41,7 @@ def in_force(numeric: Numeric, device: torch.device) -> Iterator[None]:
 
 def keep_classifier_exact(module: nn.Module, classes: int) -> None:
     """Run the classifier in float32 whatever autocast says around it."""
-    for classifier in _classifiers(module, classes):
+    for classifier in named_classifiers(module) or layers_of(module, classes):
         exact: Callable[..., Any] = classifier.forward
 
         def forward(
@@ -53,16 +53,21 @@ def keep_classifier_exact(module: nn.Module, classes: int) -> None:
         classifier.forward = forward
 
 
-def _classifiers(module: nn.Module, classes: int) -> list[nn.Module]:
-    """The layers that make logits: those timm names (distilled models have two), else all of that many outputs."""
-    if hasattr(module, "get_classifier"):
-        found: Any = module.get_classifier()  # type: ignore[operator]
-        named = [part for part in (found if isinstance(found, tuple | list) else (found,)) if part is not None]
-        if named and all(isinstance(part, nn.Module) for part in named):
-            return named
+def named_classifiers(module: nn.Module) -> list[nn.Module]:
+    """The layers that a module itself says make its logits, as timm's do (distilled ones have two); else none."""
+    if not hasattr(module, "get_classifier"):
+        return []
+    found: Any = module.get_classifier()  # type: ignore[operator]
+    several = isinstance(found, tuple | list | nn.ModuleList)
+    named = [part for part in (found if several else (found,)) if part is not None]
+    return named if all(isinstance(part, nn.Module) for part in named) else []
+
+
+def layers_of(module: nn.Module, outputs: int) -> list[nn.Module]:
+    """All linear and convolutional layers of so many outputs."""
     return [
         part
         for part in module.modules()
-        if (isinstance(part, nn.Linear) and part.out_features == classes)
-        or (isinstance(part, nn.Conv2d) and part.out_channels == classes)
+        if (isinstance(part, nn.Linear) and part.out_features == outputs)
+        or (isinstance(part, nn.Conv2d) and part.out_channels == outputs)
     ]

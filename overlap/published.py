@@ -45,6 +45,8 @@ class Snapshot:
     rejected: dict[str, str] = field(default_factory=dict)
     bad_shards: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    role: str = "evaluate"
+    """What the study has the data set for."""
 
     @property
     def images(self) -> int:

@@ -66,6 +66,11 @@ class Data(Section):
 
     shards: Annotated[tuple[Resolved, ...], Several]
     classes: Integer = Field(gt=1)
+    role: Literal["evaluate", "train", "downstream"] = "evaluate"
+    """Models are compared on it; or probes of features are trained on it (`train` where the section is called so); or
+    it is a task of its own for these, whose classes are not the heads'."""
+    multi_label: Flag = False
+    """Whether a .cls file may hold several class numbers, with spaces between, or none; of a downstream set."""
     names: tuple[str, ...] = ()
     """Class names by number; maps imported predictions that are given by name."""
     class_space: str | None = None
@@ -83,6 +88,10 @@ class Data(Section):
     def _one_name_per_class(self) -> Data:
         if self.class_space is not None and self.synsets is not None:
             raise ValueError("class_space and synsets both say what the class numbers stand for; give one of them")
+        if self.multi_label and self.role != "downstream":
+            raise ValueError('multi_label needs role = "downstream"; several accepted classes are a truth (truths)')
+        if self.truths and self.role != "evaluate":
+            raise ValueError('truths are for sets with role = "evaluate"; leave them out')
         if self.groups in GROUPINGS and self.class_space is None and self.synsets is None:
             raise ValueError(f"groups '{self.groups}' needs WordNet ids; give class_space or synsets, or name a table")
         if self.names and len(self.names) != self.classes:
@@ -113,12 +122,13 @@ class Tracking(Section):
 
 
 class Predict(Section):
-    """How predictions are made; `dtype` is part of every fingerprint, the rest is not."""
+    """How predictions are made; `dtype` and `features` are part of every fingerprint, the rest is not."""
 
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
     gpus_per_worker: Number = Field(default=1, ge=0)
-    features: Literal[False] = False
+    features: Flag = False
+    """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
     batch_size: Size | None = None
     """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
 
@@ -198,6 +208,8 @@ class Description(Section):
     """What the head's classes stand for, where they are not the data's: imagenet-12k, imagenet-21k, imagenet-22k …"""
     synsets: Resolved | None = None
     """The same as a file: a WordNet id a line, by class number of the head."""
+    features: Flag | Annotated[str, Field(min_length=1)] = True
+    """Where the study stores any: false for none of this checkpoint, or the layer that makes its logits by name."""
     templates: Annotated[tuple[Template, ...], Several] = ()
     """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
     preprocess: Preprocess = Preprocess()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from overlap.errors import StudyError
 from overlap.fields import (
@@ -60,6 +61,18 @@ class Study(Section):
         named += [entry.weights for entry in self.checkpoint if entry.weights is not None]
         return not all(is_uri(location) for location in named)
 
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """Names of the data sets on which models are compared; the others are there for features alone."""
+        return tuple(name for name, data in self.data.items() if data.role == "evaluate")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _role_by_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("train"), dict):
+            return {**data, "train": {"role": "train", **data["train"]}}
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         ids = Counter(entry.id for entry in self.checkpoint)
@@ -68,9 +81,17 @@ class Study(Section):
             raise ValueError(f"two checkpoints are called '{doubled[0]}'; give each its own id")
         if (ids or self.zoo) and not self.data:
             raise ValueError("checkpoints need images; add a [data.NAME] section with shards and classes")
-        unknown = [name for name in self.gate.data if name not in self.data]
+        for name, data in self.data.items():
+            if data.role != "evaluate" and not self.predict.features:
+                raise ValueError(
+                    f"data.{name} has the role {data.role}, which is about features; set features = true under "
+                    '[predict], or role = "evaluate"'
+                )
+        if self.data and all(data.role == "downstream" for data in self.data.values()):
+            raise ValueError("no data set has the classes of the heads; add one whose role is not downstream")
+        unknown = [name for name in self.gate.data if name not in self.evaluated]
         if unknown:
-            raise ValueError(f"gate.data names '{unknown[0]}', which is no [data.NAME] section; mend the name")
+            raise ValueError(f"gate.data names '{unknown[0]}', which is no [data.NAME] section to evaluate on; mend it")
         return self
 
 

@@ -101,6 +101,7 @@ OTHERS = {
     "preprocessing.std": with_preprocessing(std=(0.5, 0.5, 0.5)),
     "numeric.dtype": with_candidate(numeric=Numeric("bfloat16")),
     "numeric.tf32": with_candidate(numeric=Numeric(tf32=True)),
+    "output": with_candidate(features="classifier"),
     "numeric.autocast": with_candidate(numeric=Numeric(autocast=True)),
 }
 
@@ -121,8 +122,13 @@ def test_each_field_changes_the_fingerprint_and_is_named(field: str) -> None:
 
 
 def test_no_field_of_an_identity_is_left_untested() -> None:
-    assert fields(CHECKPOINT.identity()) - set(OTHERS) == {"schema", "output"}
+    assert fields(CHECKPOINT.identity()) - set(OTHERS) == {"schema"}
     assert len({other.fingerprint for other in OTHERS.values()}) == len(OTHERS)
+
+
+def test_features_of_another_layer_are_another_output() -> None:
+    outputs = [with_candidate(features=layer).identity()["output"] for layer in (None, "classifier", "head.3")]
+    assert outputs == ["logits", "logits+features", "logits+features(head.3)"]
 
 
 def test_what_says_where_or_who_is_not_in_it() -> None:

@@ -12,6 +12,8 @@ from overlap.errors import StudyError
 from overlap.study import Study, load_study
 
 DATA = '[data.val]\nshards = "val-{000..003}.tar"\nclasses = 10\n'
+TRAIN = '[data.train]\nshards = "train.tar"\nclasses = 10\n'
+FEATURES = "[predict]\nfeatures = true\n"
 CHECKPOINT = '[[checkpoint]]\nid = "a"\nsource = "timm:resnet18"\n'
 
 
@@ -40,6 +42,17 @@ def test_defaults_resolve_against_the_file(tmp_path: Path, monkeypatch: pytest.M
     assert study.checkpoint[0].weights == str(tmp_path.parent / "zoo/a.pth")
     assert study.path == tmp_path / "study.toml"
     assert (study.predict.dtype, study.checkpoint[0].allow_pickle) == ("float32", False)
+
+
+def test_roles_of_data_sets(tmp_path: Path) -> None:
+    study = study_in(tmp_path, FEATURES + DATA + TRAIN + DATA.replace("val", "voc") + "role = 'downstream'\n")
+    assert {name: data.role for name, data in study.data.items()} == {
+        "val": "evaluate",
+        "train": "train",
+        "voc": "downstream",
+    }
+    assert study.evaluated == ("val",)
+    assert study_in(tmp_path, TRAIN + "role = 'evaluate'\n").evaluated == ("train",)
 
 
 def test_a_relative_study_file_and_home_resolve_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +175,14 @@ MISTAKES = [
     ("[predict]\ndtype = 'float64'\n", ["'predict.dtype'", "'bfloat16'", "not 'float64'"]),
     ("[predict]\nbatch_size = 0\n", ["'predict.batch_size'", "greater than 0"]),
     ("[predict]\ngpus_per_worker = inf\n", ["'predict.gpus_per_worker'", "finite"]),
-    ("[predict]\nfeatures = true\n", ["'predict.features'"]),
+    ("[predict]\nfeatures = 1\n", ["'predict.features'", "boolean"]),
+    (TRAIN, ["data.train has the role train", "features = true under [predict]", 'role = "evaluate"']),
+    (DATA + "role = 'downstream'\n", ["data.val has the role downstream", "features = true"]),
+    (FEATURES + DATA + "role = 'downstream'\n", ["no data set has the classes of the heads"]),
+    (DATA + "role = 'test'\n", ["'data.val.role'", "'downstream'", "not 'test'"]),
+    (DATA + "multi_label = true\n", ["'data.val'", 'role = "downstream"', "truth"]),
+    (FEATURES + DATA + TRAIN + "[gate]\ndata = 'train'\n", ["gate.data names 'train'", "to evaluate on"]),
+    (DATA + CHECKPOINT + "features = ''\n", ["'checkpoint.0.features", "of checkpoint 'a'"]),
     (CHECKPOINT, ["checkpoints need images", "[data.NAME]"]),
     ("[[zoo]]\nsource = 'timm'\nselect = ['x']\n", ["checkpoints need images", "[data.NAME]"]),
     (DATA + "[[zoo]]\nsource = 'timm'\nselect = []\n", ["'zoo.0.select'", "at least 1"]),

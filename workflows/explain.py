@@ -15,7 +15,7 @@ from typing import Any
 
 from overlap import files
 from overlap.errors import DataError
-from overlap.identity import differences
+from overlap.identity import canonical_json, differences
 from overlap.images.shards import Shard
 from overlap.store import layout
 from overlap.store.ledger import Ledger
@@ -202,7 +202,8 @@ def _why(checkpoint: Checkpoint, missing: int, total: int, earlier: dict[str, An
         return f"resumes: {total - missing} of {total} units are certified"
     if checkpoint.fingerprint in earlier:
         return "identified before, without certified units on these shards"
-    changes = [differences(identity, checkpoint.identity()) for identity in earlier.values()]
+    now = json.loads(canonical_json(checkpoint.identity()))  # as earlier ones were read: without tuples
+    changes = [differences(identity, now) for identity in earlier.values()]
     if not changes:
         return "new"
     nearest = min(changes, key=len)

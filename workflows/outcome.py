@@ -23,6 +23,8 @@ class Outcome:
     """What a run came to on one data set."""
 
     data: str
+    role: str = "evaluate"
+    """What the study has the data set for; only those to evaluate on are reduced."""
     units: int = 0
     """Units that were missing at the start."""
     computed: int = 0

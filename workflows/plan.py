@@ -20,7 +20,7 @@ from overlap.store.objects import READERS, Location, Objects, open_objects
 from overlap.study import Study
 from overlap.zoo import hub
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
-from overlap.zoo.resolve import data_space, resolve
+from overlap.zoo.resolve import resolve_for
 from overlap.zoo.weights import Staged, is_remote, out_of_reach, recall, recall_named, stage
 
 PAGE = 1000
@@ -44,6 +44,12 @@ class Plan:
     def distinct(self) -> dict[str, Checkpoint]:
         """One checkpoint for each fingerprint: two names of the same thing are computed once."""
         return {checkpoint.fingerprint: checkpoint for checkpoint in reversed(self.checkpoints)}
+
+    @property
+    def role(self) -> str:
+        """What the study has the data set for: `evaluate`, `train` or `downstream`."""
+        data = self.study.data.get(smoke.whole(self.dataset.name))
+        return "evaluate" if data is None else data.role
 
     @property
     def units(self) -> int:
@@ -77,7 +83,7 @@ def make_plan(
     """
     objects = open_objects(location(study))
     data = study.data[name]
-    candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
+    candidates, rejected = resolve_for(study, name)
     checkpoints, unusable = _identify(candidates, location(study), verify, mapper, offline or hub.offline())
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:

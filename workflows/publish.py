@@ -51,6 +51,7 @@ def plan(plan: Plan, objects: Objects) -> None:
             rejected={rejected.id: rejected.reason for rejected in plan.rejected},
             bad_shards=dict(dataset.unreadable),
             left_out=list(dataset.left_out),
+            role=plan.role,
         ),
         objects,
     )

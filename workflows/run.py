@@ -59,7 +59,8 @@ def run(
             tell.say(line)
         for plan in plans:
             truths_of(plan)  # a mistake in one is said before anything is predicted
-        outcomes = [Outcome(plan.dataset.name, units=plan.units) for plan in plans]
+        outcomes = [Outcome(plan.dataset.name, plan.role, units=plan.units) for plan in plans]
+        # Sets of every role are predicted before any is reduced: reductions of features read all of them.
         predicted = [stages.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         further = stages.reduce_all(predicted, outcomes)
         if limit is None:

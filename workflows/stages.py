@@ -44,7 +44,8 @@ class Stages:
         return outcome
 
     def reduce_all(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Reduce every data set, first those that published figures are about: what fails there is left out of all.
+        """Reduce every data set to evaluate on, first those that published figures are about: what fails there is left
+        out of all. The other sets are predicted by then, so that reductions may read their features.
 
         Returns:
             What came of each further truth about one of them.
@@ -52,7 +53,11 @@ class Stages:
         carried: dict[str, str] = {}
         further: list[Outcome] = []
         pairs = list(zip(plans, outcomes, strict=True))
-        for plan, outcome in sorted(pairs, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
+        for plan, outcome in pairs:
+            if plan.role != "evaluate":
+                self._settle(plan, outcome)
+        evaluated = [pair for pair in pairs if pair[0].role == "evaluate"]
+        for plan, outcome in sorted(evaluated, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
             reduced = self.reduce(plan, outcome, carried)
             if outcome.results is not None:
                 carried |= gate.carry(outcome.results)
@@ -83,6 +88,12 @@ class Stages:
                 break
         return plan
 
+    def _settle(self, plan: Plan, outcome: Outcome) -> None:
+        """Say which checkpoints cannot be run and which shards cannot be read."""
+        outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
+        outcome.blocked.update(plan.dataset.unreadable)
+        publish.shards(plan, outcome.blocked, self.objects)
+
     def _fan_out(self, plan: Plan, damaged: Sequence[Record], outcome: Outcome) -> dict[str, str]:
         """One fan-out of the missing units; returns why checkpoints failed, by fingerprint."""
         self.cluster.start()
@@ -102,9 +113,7 @@ class Stages:
         Returns:
             The plan as it is then: damage that reading found may have had units computed again.
         """
-        outcome.failed.update({rejected.id: rejected.reason for rejected in plan.rejected})
-        outcome.blocked.update(plan.dataset.unreadable)
-        publish.shards(plan, outcome.blocked, self.objects)
+        self._settle(plan, outcome)
         if outcome.blocked:
             return plan
         self.crew.dismiss()  # their memory is wanted now

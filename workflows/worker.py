@@ -12,7 +12,7 @@ import platform
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -20,12 +20,16 @@ import overlap
 from overlap.errors import CheckpointError, DamagedObject, DataError, OverlapError, StoreError
 from overlap.images.decoding import decode
 from overlap.images.shards import Shard
+from overlap.store.features import from_features
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
 from workflows.remote import remote
+
+if TYPE_CHECKING:
+    from overlap.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -144,22 +148,27 @@ class Predictors:
             os._exit(1)  # the device is lost to this process: another takes its place
         except Exception as error:  # whatever a foreign network brings up is confined to its checkpoint
             return Outcome(name, error=f"checkpoint '{checkpoint.id}': {type(error).__name__}: {error}")
-        provenance = self._provenance(found.batch_size) | ({"audit": list(found.audit)} if found.audit else {})
-        return self._writer.submit(self._certify, checkpoint, name, damaged, found.logits, found.seconds, provenance)
+        return self._writer.submit(self._certify, checkpoint, name, damaged, found)
 
     def _certify(
         self,
         checkpoint: Checkpoint,
         name: str,
         damaged: Record | None,
-        logits: Any,
-        seconds: float,
-        provenance: dict[str, Any],
+        found: Inference,
     ) -> Outcome:
+        provenance = self._provenance(found.batch_size) | ({"audit": list(found.audit)} if found.audit else {})
+        keys = list(self._shards[name].keys)
         try:
-            predictions = from_logits(list(self._shards[name].keys), logits)
+            predictions = from_logits(keys, found.logits)
             self._ledger.certify(
-                checkpoint.fingerprint, name, predictions, seconds=seconds, provenance=provenance, replaces=damaged
+                checkpoint.fingerprint,
+                name,
+                predictions,
+                seconds=found.seconds,
+                provenance=provenance,
+                features=None if found.features is None else from_features(keys, found.features),
+                replaces=damaged,
             )
         except CheckpointError as error:
             return Outcome(name, error=f"checkpoint '{checkpoint.id}': {error}")

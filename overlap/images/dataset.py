@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from overlap import files
+from overlap.analysis.truths import NONE
 from overlap.errors import DataError, StudyError
 from overlap.identity import canonical_json, digest
 from overlap.images.shards import Shard, expand, index
@@ -48,8 +49,15 @@ class Dataset:
 
     @cached_property
     def labels(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Class numbers, int32, aligned with `keys`."""
-        return np.array([label for shard in self.shards for label in shard.labels], np.int32)
+        """Class numbers, int32 (N,), aligned with `keys`; of multi-label shards (N, L), padded with -1."""
+        labels = [label for shard in self.shards for label in shard.labels]
+        rows = [label for label in labels if isinstance(label, tuple)]
+        if not rows:
+            return np.array(labels, np.int32)
+        padded = np.full((len(rows), max(1, *map(len, rows))), NONE, np.int32)
+        for place, row in enumerate(rows):
+            padded[place, : len(row)] = row
+        return padded
 
 
 def in_process(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -86,7 +94,7 @@ def load(
         looked = list(readers.map(lambda uri: _version(uri, endpoint_url), wanted))
     versions = [found for found in looked if isinstance(found, files.Version)]
     unreadable = [(_file(uri), found) for uri, found in zip(wanted, looked, strict=True) if isinstance(found, str)]
-    reader = _Reader(objects, data.classes, endpoint_url, verify, mapper)
+    reader = _Reader(objects, data.classes, data.multi_label, endpoint_url, verify, mapper)
     shards = []
     for version, said in reader.all(versions) if limit is None else reader.first(versions, limit):
         if isinstance(said, Shard):
@@ -105,6 +113,7 @@ class _Reader:
 
     objects: Objects
     classes: int
+    multi_label: bool
     endpoint_url: str | None
     verify: bool
     mapper: Mapper
@@ -113,15 +122,17 @@ class _Reader:
         self, versions: Sequence[files.Version], limit: int | None = None
     ) -> Iterator[tuple[files.Version, Shard | str]]:
         """What each shard holds, those that are new read wherever the mapper reads them."""
-        keys = [memo.key("shard", [asdict(version), self.classes, limit]) for version in versions]
+        kind = ["multi_label"] if self.multi_label else []
+        keys = [memo.key("shard", [asdict(version), self.classes, limit, *kind]) for version in versions]
         known = {} if self.verify else memo.recall_many(keys, self.objects)
         new = [version for version, key in zip(versions, keys, strict=True) if key not in known]
-        read = self.mapper(_index, [(version.uri, self.classes, self.endpoint_url, limit) for version in new])
+        about = (self.classes, self.endpoint_url, limit, self.multi_label)
+        read = self.mapper(_index, [(version.uri, *about) for version in new])
         for version, key in zip(versions, keys, strict=True):
             if key in known:
                 held = known[key]
-                keys_, labels = tuple(held["keys"]), tuple(held["labels"])
-                yield version, Shard(version.uri, held["digest"], keys_, labels, limit)
+                labels = tuple(map(tuple, held["labels"])) if self.multi_label else tuple(held["labels"])
+                yield version, Shard(version.uri, held["digest"], tuple(held["keys"]), labels, limit)
                 continue
             said: Shard | str = next(read)
             if isinstance(said, Shard):
@@ -161,9 +172,9 @@ def _version(uri: str, endpoint_url: str | None) -> files.Version | str:
         return str(error)
 
 
-def _index(job: tuple[str, int, str | None, int | None]) -> Shard | str:
+def _index(job: tuple[str, int, str | None, int | None, bool]) -> Shard | str:
     try:
-        return index(*job)
+        return index(*job[:4], multi_label=job[4])
     except DataError as error:
         return str(error)
 

@@ -62,7 +62,9 @@ def from_folders(root: Path, classes: Sequence[str] | None = None) -> Labelled:
 
 
 def from_csv(path: Path, classes: Sequence[str] | None = None) -> Labelled:
-    """Read a csv with the columns `path` and `label`, and optionally `key`.
+    """Read a csv with the columns `path` and `label`, or for multi-label shards `labels`, and optionally `key`.
+
+    In `labels` stand class numbers with spaces between, or nothing where an image is of none of the classes.
 
     Args:
         path: the csv; relative image paths are relative to it. A key defaults to the path as written, without its
@@ -81,22 +83,32 @@ def from_csv(path: Path, classes: Sequence[str] | None = None) -> Labelled:
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"{path}: cannot be read as csv ({error}); it needs the columns path,label") from None
-    for column in ("path", "label"):
+    several = "labels" in columns
+    if several and "label" in columns:
+        raise StudyError(f"{path}: has the columns 'label' and 'labels'; keep the one that is meant")
+    needed = ("path",) if several else ("path", "label")
+    for column in needed:
         if column not in columns:
-            raise StudyError(f"{path}: has no column '{column}'; its first line must be path,label")
+            raise StudyError(f"{path}: has no column '{column}'; its first line must be path,label (or path,labels)")
     for line, row in rows:
-        for column in ("path", "label"):
+        for column in needed:
             if not (row[column] or "").strip():
                 raise DataError(f"{path} line {line}: no {column}; fill it in or remove the row")
-    numbers, names = _numbers(path, [(line, row["label"].strip()) for line, row in rows], classes)
+    held: list[tuple[int, tuple[int, ...] | None]]
+    if several:
+        held = [(-1, _several(path, line, row["labels"] or "")) for line, row in rows]
+        names = None if classes is None else tuple(classes)
+    else:
+        numbers, names = _numbers(path, [(line, row["label"].strip()) for line, row in rows], classes)
+        held = [(number, None) for number in numbers]
     samples = []
-    for (line, row), number in zip(rows, numbers, strict=True):
+    for (line, row), labels in zip(rows, held, strict=True):
         image = Path(row["path"].strip())
         extension = image.suffix[1:].lower()
         if extension not in EXTENSIONS:
             raise DataError(f"{path} line {line}: {image} is no {', '.join(EXTENSIONS)} file; convert it")
         key = (row.get("key") or "").strip() or key_of(Path(image.name) if image.is_absolute() else image)
-        samples.append(Sample(key, path.parent / image, extension, number))
+        samples.append(Sample(key, path.parent / image, extension, *labels))
     return Labelled(tuple(samples), names)
 
 
@@ -116,6 +128,15 @@ def _images(folder: Path) -> Iterator[tuple[Path, str]]:
             raise DataError(f"{path}: '{extension}' cannot be packed; convert it to png or jpeg")
         if extension in EXTENSIONS:
             yield path, extension
+
+
+def _several(path: Path, line: int, labels: str) -> tuple[int, ...]:
+    strange = next((label for label in labels.split() if not (label.isascii() and label.isdigit())), None)
+    if strange is not None:
+        raise DataError(
+            f"{path} line {line}: '{strange}' in labels is no class number; write numbers from 0 with spaces between"
+        )
+    return tuple(dict.fromkeys(map(int, labels.split())))
 
 
 def _numbers(

@@ -42,6 +42,14 @@ class Sample:
     image: bytes | Path | Slice
     extension: str
     label: int
+    """Class number; -1 where `several` holds them."""
+    several: tuple[int, ...] | None = None
+    """All class numbers, for a multi-label shard; there may be none."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """All its class numbers."""
+        return (self.label,) if self.several is None else self.several
 
     def read(self) -> bytes:
         """The image's bytes.
@@ -138,8 +146,9 @@ def _ordered(samples: Iterable[Sample], classes: Sequence[str] | None) -> list[S
             raise DataError(f"{sample.origin}: {sample.key!r} cannot be a key; use a printable name without dots")
         if sample.extension not in EXTENSIONS:
             raise DataError(f"{sample.origin}: '{sample.extension}' cannot be packed; convert it to png or jpeg")
-        if sample.label < 0 or (classes is not None and sample.label >= len(classes)):
-            raise DataError(f"{sample.origin}: label {sample.label} is no class number; they count from 0")
+        for label in sample.classes:
+            if label < 0 or (classes is not None and label >= len(classes)):
+                raise DataError(f"{sample.origin}: label {label} is no class number; they count from 0")
         seen[sample.key] = sample
     if not seen:
         raise DataError("no images to pack; name a folder of class folders or a csv of path,label")
@@ -162,7 +171,7 @@ def _write(path: Path, samples: Sequence[Sample]) -> None:
     with path.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for sample, image in _read(samples):
             _add(tar, f"{sample.key}.{sample.extension}", image)
-            _add(tar, f"{sample.key}.cls", str(sample.label).encode())
+            _add(tar, f"{sample.key}.cls", " ".join(map(str, sample.classes)).encode())
         tar.close()  # its end marker belongs before the sync; closing twice is allowed
         file.flush()
         os.fsync(file.fileno())

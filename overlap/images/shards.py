@@ -1,7 +1,8 @@
 """WebDataset shards: their names, their samples, and the digest that identifies one.
 
 A sample is `KEY.jpg` (or `.jpeg`, `.png`) with `KEY.cls`, the class number from 0, side by side in the archive; a key
-ends at the first dot of a file's name, as WebDataset has it. A shard is read whole: an archive that is truncated or
+ends at the first dot of a file's name, as WebDataset has it. In multi-label shards `KEY.cls` holds all class numbers of
+an image with spaces between ("3 7 12"), or nothing. A shard is read whole: an archive that is truncated or
 damaged anywhere, a sample without label or image, or a doubled key is an error, never a shorter shard.
 """
 
@@ -32,7 +33,13 @@ class Sample:
 
     key: str
     image: bytes
-    label: int
+    classes: tuple[int, ...]
+    """Class numbers as the .cls file has them, each once."""
+
+    @property
+    def label(self) -> int:
+        """The class of a sample that has one."""
+        return self.classes[0]
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class Shard:
     digest: str
     """Over keys and image bytes in order; labels are not in it."""
     keys: tuple[str, ...]
-    labels: tuple[int, ...]
+    labels: tuple[int, ...] | tuple[tuple[int, ...], ...]
+    """Class numbers; of multi-label shards all those of each image."""
     limit: int | None = None
     """Number of leading samples that count, in a smoke run; None for all."""
 
@@ -106,27 +114,43 @@ def read_samples(uri: str, endpoint_url: str | None = None, limit: int | None = 
         yield _sample(uri, key, fields)
 
 
-def index(uri: str, classes: int, endpoint_url: str | None = None, limit: int | None = None) -> Shard:
+def index(
+    uri: str, classes: int, endpoint_url: str | None = None, limit: int | None = None, *, multi_label: bool = False
+) -> Shard:
     """Read a shard through once and say what it holds.
 
     Raises:
-        DataError: it cannot be read whole, a key is doubled, a label is missing or not in 0..classes-1, or it is empty.
+        DataError: it cannot be read whole, a key is doubled, a label is missing or not in 0..classes-1, or it is empty;
+            or, unless it is multi-label, an image has not exactly one class.
     """
     running = hashlib.sha256()
-    labels: dict[str, int] = {}
+    labels: dict[str, tuple[int, ...]] = {}
     for sample in read_samples(uri, endpoint_url, limit):
         if sample.key in labels:
             raise DataError(f"shard {uri}: key '{sample.key}' stands there twice; keys must be unique")
-        if not 0 <= sample.label < classes:
+        if len(sample.classes) != 1 and not multi_label:
             raise DataError(
-                f"shard {uri}: sample '{sample.key}' has label {sample.label}, outside 0..{classes - 1}; "
+                f"shard {uri}: sample '{sample.key}' has label {' '.join(map(str, sample.classes)).encode()!r}, not a "
+                'class number; several or none need multi_label = true (and role = "downstream") in the data section'
+            )
+        strange = next((label for label in sample.classes if not 0 <= label < classes), None)
+        if strange is not None:
+            raise DataError(
+                f"shard {uri}: sample '{sample.key}' has label {strange}, outside 0..{classes - 1}; "
                 "mend the .cls file or `classes` in the study"
             )
-        labels[sample.key] = sample.label
+        labels[sample.key] = sample.classes
         add_to_digest(running, sample)
     if not labels:
         raise DataError(f"shard {uri}: holds no samples; remove it or pack it again")
-    return Shard(uri, running.hexdigest(), tuple(labels), tuple(labels.values()), limit)
+    of_each = tuple(labels.values())
+    return Shard(
+        uri,
+        running.hexdigest(),
+        tuple(labels),
+        of_each if multi_label else tuple(label for (label,) in of_each),
+        limit,
+    )
 
 
 def add_to_digest(running: hashlib._Hash, sample: Sample) -> None:
@@ -178,6 +202,6 @@ def _sample(uri: str, key: str, fields: dict[str, bytes]) -> Sample:
     if "cls" not in fields:
         raise DataError(f"shard {uri}: sample '{key}' has no label (a .cls file); pack it again")
     try:
-        return Sample(key, image, int(fields["cls"]))
+        return Sample(key, image, tuple(dict.fromkeys(int(number) for number in fields["cls"].split())))
     except ValueError:
         raise DataError(f"shard {uri}: sample '{key}' has label {fields['cls'][:20]!r}, not a class number") from None

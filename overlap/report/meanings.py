@@ -64,6 +64,8 @@ FURTHER: Mapping[str, str] = {
     "yule_q": "Yule's Q of the two correctness bits: (ad − bc) / (ad + bc); 1 same, 0 independent",
     "correlation": "correlation φ of the two correctness bits",
     "log_odds_ratio": "log odds ratio of the two correctness bits; 0 independent",
+    "log_odds_low": "lower end of its 95% interval",
+    "log_odds_high": "upper end of its 95% interval",
     "double_fault": "share of images that both get wrong",
     "expected_by_difficulty": "EI that the difficulty of the images alone would give, fitted without the pair",
     "kappa_by_difficulty": "1 − EI / EI expected by difficulty: consistency beyond shared hard images",

@@ -62,6 +62,11 @@ def predictions(data: str, fingerprint: str, shard: str, bytes_digest: str) -> s
     return f"{predictions_prefix(data)}{fingerprint}/{shard_name(shard)}-{bytes_digest[:SHORT]}.parquet"
 
 
+def features(data: str, fingerprint: str, shard: str, bytes_digest: str) -> str:
+    """A unit's penultimate features, beside its predictions and under their own digest."""
+    return f"{predictions_prefix(data)}{fingerprint}/{shard_name(shard)}-{bytes_digest[:SHORT]}.features.parquet"
+
+
 def predictions_prefix(data: str) -> str:
     """All data objects of a data set, certified or not."""
     return f"predictions/{check_data(data)}/"

@@ -21,10 +21,11 @@ from typing import Any
 from overlap.errors import DamagedObject, ObjectMissing
 from overlap.identity import digest, digest_keys
 from overlap.store import layout
+from overlap.store.features import Features, put_features
 from overlap.store.objects import READERS, Objects, get_many
 from overlap.store.records import Failure, Manifest, Record
 from overlap.store.tables import Hard, Predictions, decode_hard, encode, encode_hard
-from overlap.store.units import UNIT_READERS, DamagedUnits, read_hard, read_unit
+from overlap.store.units import UNIT_READERS, DamagedUnits, read_features, read_hard, read_unit
 
 __all__ = ["DamagedUnits", "Failure", "Ledger", "Manifest", "Record"]
 
@@ -44,6 +45,7 @@ class Ledger:
         *,
         seconds: float,
         provenance: Mapping[str, Any],
+        features: Features | None = None,
         replaces: Record | None = None,
     ) -> Record:
         """Store a unit and its record; the record that counts, which is another's where that came first.
@@ -54,6 +56,7 @@ class Ledger:
             predictions: in the order of the shard.
             seconds: what the unit took.
             provenance: plain JSON without NaN.
+            features: of the same samples, where the unit has any; a second object that the same record names.
             replaces: a damaged record, which the new one supersedes.
         """
         named = {"data": self.data, "fingerprint": fingerprint, "shard": layout.shard_name(shard)}
@@ -63,6 +66,9 @@ class Ledger:
         # A plain put, though equal bytes may be there: it mends them if they were damaged, and makes them young, so
         # that no clean-up takes them for an old orphan before the record is there.
         self.objects.put(place, body)
+        if features is not None and features.keys != predictions.keys:
+            raise ValueError("features of other samples than the predictions")
+        held = None if features is None else put_features(self.objects, named, features)
         generation = 0 if replaces is None else replaces.generation + 1
         while True:
             record = Record(
@@ -76,6 +82,7 @@ class Ledger:
                 bytes_digest=bytes_digest,
                 seconds=float(seconds),
                 provenance=dict(provenance),
+                features=held,
             )
             if self.objects.put_if_absent(record.key, record.to_json()):
                 return record
@@ -123,10 +130,16 @@ class Ledger:
         """
         return read_unit(self.objects, record)
 
+    def read_features(self, record: Record) -> Features:
+        """The penultimate features that a record certifies, verified; raises as `read`, ObjectMissing without any."""
+        return read_features(self.objects, record)
+
     def damaged(self, record: Record) -> str | None:
         """What is wrong with a certified unit; None where it is as certified."""
         try:
             self.read(record)
+            if record.features is not None:
+                self.read_features(record)
         except DamagedObject as error:
             return str(error)
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from overlap.errors import StoreError
@@ -19,12 +19,22 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class FeaturesObject:
+    """Where a unit's penultimate features are: a key, the SHA-256 of its bytes, and values an image."""
+
+    object: str
+    bytes_digest: str
+    dimension: int
+
+
+@dataclass(frozen=True)
 class Record:
     """That one unit, a checkpoint on a shard, is done: which object holds it, and what must be in there.
 
     `shard` is the digest of the shard or its first 16 hex digits, as it was certified; `object` a key; `rows` counts
     samples; `keys_digest` is `identity.digest_keys` of the ordered keys, `bytes_digest` the SHA-256 of the object;
-    `seconds` is what the unit took; `provenance` holds what else is worth knowing, as plain JSON.
+    `seconds` is what the unit took; `provenance` holds what else is worth knowing, as plain JSON; `features` is the
+    unit's second object, None (and absent from the JSON) where it has none.
     """
 
     data: str
@@ -38,6 +48,7 @@ class Record:
     seconds: float
     provenance: dict[str, Any]
     schema: int = SCHEMA
+    features: FeaturesObject | None = None
 
     @property
     def name(self) -> str:
@@ -62,12 +73,25 @@ class Record:
 
     def to_json(self) -> bytes:
         """As it is stored."""
-        return canonical_json(asdict(self))
+        return canonical_json(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON, without `features` where there are none: such records are as they always were."""
+        fields = asdict(self)
+        if self.features is None:
+            del fields["features"]
+        return fields
 
     @classmethod
     def from_json(cls, data: bytes) -> Record | None:
         """As it was stored; None of anything else. Newer schemas raise StoreError."""
-        return _load(cls, data, _RECORD)
+        record = _load(cls, data, _RECORD, {"features": dict})
+        if record is None or record.features is None:
+            return record
+        held: Any = record.features
+        if held.keys() != _FEATURES.keys() or not all(isinstance(held[name], kind) for name, kind in _FEATURES.items()):
+            return None
+        return replace(record, features=FeaturesObject(**held))
 
 
 @dataclass(frozen=True)
@@ -90,7 +114,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """As it is stored."""
-        return canonical_json(asdict(self))
+        return canonical_json({**vars(self), "records": [record.plain() for record in self.records]})
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest | None:
@@ -98,7 +122,7 @@ class Manifest:
         manifest = _load(cls, data, _MANIFEST)
         if manifest is None:
             return None
-        records = [_load(Record, canonical_json(held), _RECORD) for held in manifest.records]
+        records = [Record.from_json(canonical_json(held)) for held in manifest.records]
         whole = tuple(record for record in records if record is not None)
         if len(whole) != len(records) or sum(record.rows for record in whole) != manifest.rows:
             return None
@@ -133,6 +157,7 @@ _RECORD: _Kinds = {
     **dict.fromkeys(("data", "fingerprint", "shard", "object", "keys_digest", "bytes_digest"), str),
     **{"generation": int, "rows": int, "seconds": (int, float), "provenance": dict},
 }
+_FEATURES: _Kinds = {"object": str, "bytes_digest": str, "dimension": int}
 _MANIFEST: _Kinds = {
     **dict.fromkeys(("data", "fingerprint", "dataset", "keys_digest", "hard_digest"), str),
     **{"records": list, "rows": int, "seconds": (int, float)},
@@ -144,7 +169,7 @@ _FAILURE: _Kinds = {
 _Kind = TypeVar("_Kind")
 
 
-def _load(kind: type[_Kind], data: bytes, kinds: _Kinds) -> _Kind | None:
+def _load(kind: type[_Kind], data: bytes, needed: _Kinds, further: _Kinds | None = None) -> _Kind | None:
     try:
         held = json.loads(data)
     except ValueError:
@@ -156,6 +181,7 @@ def _load(kind: type[_Kind], data: bytes, kinds: _Kinds) -> _Kind | None:
             f"a {kind.__name__.lower()} of {held.get('data')} has schema {held['schema']}, which this version does not "
             "know; upgrade overlap"
         )
+    kinds = {**needed, **{name: each for name, each in (further or {}).items() if name in held}}
     if held["schema"] != SCHEMA or held.keys() != {*kinds, "schema"}:
         return None
     if not all(isinstance(held[name], kinds[name]) for name in kinds):

@@ -15,14 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from overlap.errors import CheckpointError, DataError
+from overlap.errors import CheckpointError
+from overlap.store.parquet import (
+    HALF,
+    columns_of,
+    halves,
+    halves_column,
+    keys_of,
+    read_table,
+    refuse_doubles,
+    values_of,
+    write_table,
+)
 
-SCHEMA = 1
-"""Version of the tables, in their metadata."""
-
-HALF = np.dtype("<f2")
 BLOCK = 4096
 """Rows whose softmax is computed at once, which bounds the memory."""
 
@@ -59,7 +65,7 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is held to be true: keys (n), label int32 (n,) as class number."""
+    """What is held to be true: keys (n), label int32 as class number (n,), or (n, L) of several, padded with -1."""
 
     keys: list[str]
     label: npt.NDArray[np.int32]
@@ -82,7 +88,7 @@ def from_logits(keys: Sequence[str], logits: npt.NDArray[Any]) -> Predictions:
     names = [*keys]
     if logits.ndim != 2 or len(logits) != len(names) or logits.shape[1] < 1:
         raise ValueError(f"logits of shape {logits.shape} for {len(names)} keys")
-    _refuse_doubles(names)
+    refuse_doubles(names)
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(logits, dtype=HALF)
     finite = np.isfinite(stored)
@@ -103,10 +109,8 @@ def from_logits(keys: Sequence[str], logits: npt.NDArray[Any]) -> Predictions:
 
 def encode(predictions: Predictions, metadata: Mapping[str, str] | None = None) -> bytes:
     """Predictions as Parquet: key string, prediction int32, confidence float32, logits fixed-size binary."""
-    rows, classes = predictions.logits.shape
-    logits = np.ascontiguousarray(predictions.logits, dtype=HALF)
-    column = pa.Array.from_buffers(pa.binary(HALF.itemsize * classes), rows, [None, pa.py_buffer(logits)])
-    return _write(_hard_columns(predictions.hard) | {"logits": column}, {**(metadata or {}), "classes": str(classes)})
+    columns = _hard_columns(predictions.hard) | {"logits": halves_column(predictions.logits)}
+    return write_table(columns, {**(metadata or {}), "classes": str(predictions.logits.shape[1])})
 
 
 def decode(data: bytes) -> Predictions:
@@ -115,20 +119,14 @@ def decode(data: bytes) -> Predictions:
     Raises:
         ValueError: not such a table.
     """
-    table = _read(data, "key", "prediction", "confidence", "logits")
-    column, kind = table["logits"], table["logits"].type
-    if not pa.types.is_fixed_size_binary(kind) or kind.byte_width % HALF.itemsize or column.null_count:
-        raise ValueError(f"logits are of type {kind}")
+    table = read_table(data, "key", "prediction", "confidence", "logits")
     hard = _hard(table)
-    classes = kind.byte_width // HALF.itemsize
-    values = column.buffers()[1]
-    flat = np.frombuffer(values or b"", HALF, count=len(column) * classes, offset=column.offset * kind.byte_width)
-    return Predictions(hard.keys, flat.reshape(len(column), classes), hard.prediction, hard.confidence)
+    return Predictions(hard.keys, halves(table["logits"]), hard.prediction, hard.confidence)
 
 
 def encode_hard(hard: Hard, metadata: Mapping[str, str] | None = None) -> bytes:
     """Hard predictions as Parquet: key string, prediction int32, confidence float32 (null where NaN)."""
-    return _write(_hard_columns(hard), metadata or {})
+    return write_table(_hard_columns(hard), metadata or {})
 
 
 def decode_hard(data: bytes) -> Hard:
@@ -137,19 +135,26 @@ def decode_hard(data: bytes) -> Hard:
     Raises:
         ValueError: not such a table.
     """
-    return _hard(_read(data, "key", "prediction", "confidence"))
+    return _hard(read_table(data, "key", "prediction", "confidence"))
 
 
 def encode_labels(labels: Labels, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Labels as Parquet: key string, label int32.
+    """Labels as Parquet: key string, label int32; of several classes label is the first, and `labels` a list of all.
 
     Raises:
         DataError: a key comes twice; names it.
     """
-    _refuse_doubles(labels.keys)
-    return _write(
-        {"key": pa.array(labels.keys, pa.string()), "label": pa.array(labels.label, pa.int32())}, metadata or {}
-    )
+    refuse_doubles(labels.keys)
+    several = labels.label.ndim > 1
+    first = labels.label[:, 0] if several else labels.label
+    columns = {"key": pa.array(labels.keys, pa.string()), "label": pa.array(first, pa.int32())}
+    if several:
+        held = labels.label >= 0
+        ends = np.concatenate([[0], held.sum(1).cumsum()])
+        columns["labels"] = pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()), pa.array(labels.label[held], pa.int32())
+        )
+    return write_table(columns, metadata or {})
 
 
 def decode_labels(data: bytes) -> Labels:
@@ -158,28 +163,15 @@ def decode_labels(data: bytes) -> Labels:
     Raises:
         ValueError: not such a table.
     """
-    table = _read(data, "key", "label")
-    return Labels(_keys(table), _values(table["label"], pa.int32()))
-
-
-def metadata_of(data: bytes) -> dict[str, str]:
-    """What was written beside a table, with `schema` and, of predictions, `classes`.
-
-    Raises:
-        ValueError: not a Parquet file.
-    """
-    try:
-        held = pq.read_schema(pa.BufferReader(data)).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"no Parquet file: {' '.join(str(error).split())}") from error
-    return {key.decode(): value.decode() for key, value in held.items()}
-
-
-def _refuse_doubles(keys: Sequence[str]) -> None:
-    if len(set(keys)) != len(keys):
-        seen: set[str] = set()
-        double = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise DataError(f"sample {double} comes twice; give every sample a key of its own")
+    several = "labels" in columns_of(data)
+    table = read_table(data, "key", "label", *(["labels"] if several else []))
+    label = values_of(table["label"], pa.int32())
+    if several:
+        ends = table["labels"].offsets.to_numpy()
+        counts = np.diff(ends)
+        label = np.full((len(counts), max(1, counts.max(initial=0))), -1, np.int32)
+        label[np.arange(label.shape[1]) < counts[:, None]] = values_of(table["labels"].flatten(), pa.int32())
+    return Labels(keys_of(table), label)
 
 
 def _hard_columns(hard: Hard) -> dict[str, Any]:
@@ -196,55 +188,4 @@ def _hard(table: dict[str, Any]) -> Hard:
     if confidence.type != pa.float32():
         raise ValueError(f"confidence is of type {confidence.type}")
     values = confidence.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return Hard(_keys(table), _values(table["prediction"], pa.int32()), values)
-
-
-def _keys(table: dict[str, Any]) -> list[str]:
-    column = table["key"]
-    if column.type != pa.string() or column.null_count:
-        raise ValueError(f"keys are of type {column.type}, {column.null_count} of them null")
-    keys: list[str] = column.to_pylist()
-    return keys
-
-
-def _values(column: Any, kind: Any) -> npt.NDArray[Any]:
-    if column.type != kind or column.null_count:
-        raise ValueError(f"a column is of type {column.type}, {column.null_count} values null, where {kind} belongs")
-    values: npt.NDArray[Any] = column.to_numpy()
-    return values
-
-
-def _write(columns: dict[str, Any], metadata: Mapping[str, str]) -> bytes:
-    held = {"schema": str(SCHEMA), **metadata}
-    fields = [pa.field(name, column.type, nullable=name == "confidence") for name, column in columns.items()]
-    schema = pa.schema(fields, metadata={name: held[name] for name in sorted(held)})
-    table = pa.Table.from_arrays(list(columns.values()), schema=schema)
-    small = [name for name in columns if name != "logits"]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=max(len(table), 1),  # one group: one chunk, so that reading copies nothing together
-        compression={name: "none" if name == "logits" else "zstd" for name in columns},  # logits are noise to zstd
-        use_dictionary=False,
-        write_statistics=small,
-        store_schema=True,
-    )
-    written: bytes = sink.getvalue().to_pybytes()
-    return written
-
-
-def _read(data: bytes, *columns: str) -> dict[str, Any]:
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=[*columns], use_threads=False)
-        if missing := [name for name in columns if name not in table.column_names]:
-            raise ValueError(f"a table without {', '.join(missing)}")
-        if (schema := (table.schema.metadata or {}).get(b"schema")) != str(SCHEMA).encode():
-            raise ValueError(f"a table of schema {schema!r}, which is not {SCHEMA}")
-        return {name: _whole(table[name]) for name in columns}
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"no such table: {' '.join(str(error).split())}") from error
-
-
-def _whole(column: Any) -> Any:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return Hard(keys_of(table), values_of(table["prediction"], pa.int32()), values)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from overlap.errors import DamagedObject, DataError, ObjectMissing
 from overlap.identity import digest, digest_keys
+from overlap.store.features import Features, decode_features
 from overlap.store.objects import Objects
 from overlap.store.records import Record
 from overlap.store.tables import Hard, Predictions, decode
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 UNIT_READERS = 4
 """Units read side by side; bounds the memory."""
+
+_Table = TypeVar("_Table", Predictions, Features)
 
 
 class DamagedUnits(DamagedObject):
@@ -42,29 +48,70 @@ def read_unit(objects: Objects, record: Record) -> Predictions:
         DamagedUnits: the record is a stand-in; or its object is gone, or has other bytes, rows or keys.
         StoreError: the store cannot be reached.
     """
+    return _verified(objects, record, record.object, record.bytes_digest, decode)
 
-    def damage(what: str) -> DamagedUnits:
-        return DamagedUnits(f"{objects.uri}/{record.object}: {what}; run again to compute it anew", [record])
 
-    if not record.readable:
-        raise damage("the record cannot be read")
-    try:
-        data = objects.get(record.object)
-    except ObjectMissing:
-        raise damage("is certified and gone") from None
-    if digest(data) != record.bytes_digest:
-        raise damage(f"holds other bytes ({len(data)} of them) than were certified")
-    try:
-        predictions = decode(data)
-    except ValueError as error:
-        raise damage(f"was certified though it is no table of predictions ({error})") from error
-    if len(predictions) != record.rows or digest_keys(predictions.keys) != record.keys_digest:
-        raise damage(f"holds {len(predictions)} rows whose keys are not those of the {record.rows} certified")
-    return predictions
+def read_features(objects: Objects, record: Record) -> Features:
+    """The penultimate features that a record certifies.
+
+    Raises:
+        ObjectMissing: the unit was predicted without features.
+        DamagedUnits: as of `read_unit`.
+        StoreError: the store cannot be reached.
+    """
+    held = record.features
+    if held is None and record.readable:
+        raise ObjectMissing(f"{objects.uri}/{record.key}: has no features; run with predict.features = true")
+    key, expected = (record.object, "") if held is None else (held.object, held.bytes_digest)
+    features = _verified(objects, record, key, expected, decode_features)
+    if held is not None and features.dimension != held.dimension:
+        raise _damage(objects, record, key, f"holds {features.dimension} features an image, not {held.dimension}")
+    return features
+
+
+def feature_blocks(objects: Objects, records: Sequence[Record]) -> Iterator[NDArray[np.float32]]:
+    """The features of units one after the other, float32 (images, D) each, verified; one is in memory at a time.
+
+    Args:
+        objects: the store.
+        records: of one checkpoint, in the order of the shards, as a manifest holds them.
+
+    Raises:
+        ObjectMissing, DamagedUnits, StoreError: as `read_features`.
+    """
+    for record in records:
+        yield read_features(objects, record).features.astype(np.float32)
+
+
+def feature_matrix(objects: Objects, records: Sequence[Record], threads: int = UNIT_READERS) -> NDArray[np.float32]:
+    """The features of units together: float32 (N, D) in the order of the records, verified.
+
+    Args:
+        objects: the store.
+        records: of one checkpoint, as a manifest holds them; at least one.
+        threads: units read side by side. Memory is the matrix (4 N D bytes) and as many units.
+
+    Raises:
+        ObjectMissing, DamagedUnits, StoreError: as `read_features`.
+        ValueError: no records, or units of different dimensions.
+    """
+    dimensions = {record.features.dimension for record in records if record.features is not None}
+    if len(dimensions) > 1 or not records:
+        raise ValueError(f"{len(records)} units with features of dimensions {sorted(dimensions)} make no matrix")
+    ends = np.cumsum([0, *(record.rows for record in records)])
+    whole = np.empty((ends[-1], next(iter(dimensions), 0)), np.float32)
+
+    def fill(place: int) -> None:
+        whole[ends[place] : ends[place + 1]] = read_features(objects, records[place]).features
+
+    with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="units") as pool:
+        for _ in pool.map(fill, range(len(records))):
+            pass
+    return whole
 
 
 def read_hard(objects: Objects, records: Sequence[Record], threads: int = UNIT_READERS) -> Hard:
-    """The hard predictions of several units, one after the other.
+    """The hard predictions of several units, one after the other; their features are verified too.
 
     Raises:
         DamagedUnits: all that are damaged, in its `records`.
@@ -74,6 +121,8 @@ def read_hard(objects: Objects, records: Sequence[Record], threads: int = UNIT_R
 
     def read(record: Record) -> Hard | DamagedUnits:
         try:
+            if record.features is not None:
+                read_features(objects, record)
             return read_unit(objects, record).hard
         except DamagedUnits as error:
             return error
@@ -83,6 +132,33 @@ def read_hard(objects: Objects, records: Sequence[Record], threads: int = UNIT_R
     if damaged := [part for part in found if isinstance(part, DamagedUnits)]:
         raise DamagedUnits.together(damaged)
     return _joined([part for part in found if isinstance(part, Hard)])
+
+
+def _verified(
+    objects: Objects, record: Record, key: str, bytes_digest: str, decoder: Callable[[bytes], _Table]
+) -> _Table:
+    """One object of a unit, if it is wholly what the record says."""
+    if not record.readable:
+        raise _damage(objects, record, key, "the record cannot be read")
+    try:
+        data = objects.get(key)
+    except ObjectMissing:
+        raise _damage(objects, record, key, "is certified and gone") from None
+    if digest(data) != bytes_digest:
+        raise _damage(objects, record, key, f"holds other bytes ({len(data)} of them) than were certified")
+    try:
+        table = decoder(data)
+    except ValueError as error:
+        what = f"was certified though it is no such table ({error})"
+        raise _damage(objects, record, key, what) from error
+    if len(table.keys) != record.rows or digest_keys(table.keys) != record.keys_digest:
+        what = f"holds {len(table.keys)} rows whose keys are not those of the {record.rows} certified"
+        raise _damage(objects, record, key, what)
+    return table
+
+
+def _damage(objects: Objects, record: Record, key: str, what: str) -> DamagedUnits:
+    return DamagedUnits(f"{objects.uri}/{key}: {what}; run again to compute it anew", [record])
 
 
 def _joined(parts: Sequence[Hard]) -> Hard:

@@ -16,6 +16,10 @@ SCHEMA = 1
 """Version of what a stored prediction means; raising it computes everything again."""
 
 
+CLASSIFIER = "classifier"
+"""What stands for the layer that makes a module's logits, where the study does not name it."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """How the module is built before weights are loaded into it."""
@@ -77,6 +81,15 @@ class Candidate:
     """From the head's classes to the data's; None where they are the same."""
     zero_shot: ZeroShot | None = None
     """Texts that the head is made of where the weights are staged; the digest of what is stored stands for them."""
+    features: str | None = None
+    """The layer whose input is stored beside the logits, `classifier` for the one that is found; None stores none."""
+
+    @property
+    def output(self) -> str:
+        """What is stored for an image, as an identity says it."""
+        if self.features in (None, CLASSIFIER):
+            return "logits" if self.features is None else "logits+features"
+        return f"logits+features({self.features})"
 
     @property
     def outputs(self) -> int:
@@ -112,7 +125,7 @@ class Checkpoint:
             "classes": self.candidate.classes,
             "preprocessing": asdict(self.candidate.preprocessing),
             "numeric": asdict(self.candidate.numeric),
-            "output": "logits",
+            "output": self.candidate.output,
             **({} if mapped is None else {"class_map": mapped.digest}),
         }
 

@@ -110,8 +110,8 @@ def are_imagenets(study: Study, data: str) -> bool:
 
 
 def gated_data(study: Study) -> tuple[str, ...]:
-    """Data sets that published figures are about: those that the study names, else its first."""
-    return study.gate.data or tuple(study.data)[:1]
+    """Data sets that published figures are about: those that the study names, else its first to evaluate on."""
+    return study.gate.data or study.evaluated[:1]
 
 
 def read_table(uri: str, endpoint_url: str | None = None) -> dict[str, Expected]:

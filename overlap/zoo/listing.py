@@ -11,7 +11,7 @@ from overlap.zoo import clip, open_clip_training, timm_names
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.derived import derived
 from overlap.zoo.expected import Expected, figures
-from overlap.zoo.resolve import data_space, resolve
+from overlap.zoo.resolve import resolve_for
 from overlap.zoo.timm_parameters import parameters, table
 
 
@@ -23,8 +23,8 @@ def listing(study: Study) -> pl.DataFrame:
     """
     if not study.data:
         raise StudyError(f"{study.path}: names no data, so no classes; add a [data.NAME] section")
-    name, data = next(iter(study.data.items()))
-    candidates, rejected = resolve(study, data.classes, data_space(name, data), data.names)
+    name = (study.evaluated or tuple(study.data))[0]
+    candidates, rejected = resolve_for(study, name)
     published = figures(study, candidates)
     rows = [_row(candidate, published.get(candidate.id)) for candidate in candidates]
     rows += [{"model": one.id, "problem": one.reason} for one in rejected]

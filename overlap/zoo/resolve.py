@@ -9,7 +9,7 @@ from overlap.errors import CheckpointError, StudyError
 from overlap.sections import CheckpointEntry, Data
 from overlap.study import Study
 from overlap.zoo import clip
-from overlap.zoo.checkpoint import Architecture, Candidate, Numeric, Rejected
+from overlap.zoo.checkpoint import CLASSIFIER, Architecture, Candidate, Numeric, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
 from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
@@ -63,6 +63,27 @@ def resolve(
             candidates.append(replace(candidate, training=training(entry, kin)))
         except CheckpointError as error:
             rejected.append(Rejected(entry.id, str(error)))
+    return candidates, rejected
+
+
+def resolve_for(study: Study, name: str) -> tuple[list[Candidate], list[Rejected]]:
+    """Resolve every checkpoint of a study for one of its data sets, by that one's role.
+
+    On a downstream set heads stay those of the study's first other set and are not mapped, since the classes of the two
+    have nothing to do with each other. Where only features are wanted, checkpoints that store none are left out.
+
+    Raises:
+        StudyError: as `resolve` and `data_space`.
+    """
+    role, heads = study.data[name].role, name
+    if role == "downstream":
+        heads = next(other for other, data in study.data.items() if data.role != "downstream")
+    data = study.data[heads]
+    candidates, rejected = resolve(study, data.classes, data_space(heads, data), data.names)
+    if role == "downstream":
+        candidates = [replace(candidate, class_map=None) for candidate in candidates]
+    if role != "evaluate":
+        candidates = [candidate for candidate in candidates if candidate.features is not None]
     return candidates, rejected
 
 
@@ -186,4 +207,11 @@ def _candidate(
         weights=entry.weights or str(entry.source),
         allow_pickle=entry.allow_pickle,
         published_top1=entry.published_top1,
+        features=_features(entry) if study.predict.features else None,
     )
+
+
+def _features(entry: CheckpointEntry) -> str | None:
+    if isinstance(entry.features, str):
+        return entry.features
+    return CLASSIFIER if entry.features else None

@@ -15,7 +15,7 @@ from overlap.identity import canonical_json, digest
 from overlap.images.dataset import Dataset, load
 from overlap.sections import Data
 from overlap.store import Location, Objects, open_objects
-from tests.images.shards import samples, write
+from tests.images.shards import PNG, samples, write
 from tests.web_server import WebServer
 
 
@@ -189,3 +189,20 @@ def test_a_web_server_that_tells_no_version_is_read_each_time(folder: Path, obje
         server.faults["/val-1.tar"] = ("no date", -1)
         assert read(section, objects) == (first, ["val-1.tar"])
         assert read(section, objects) == (first, ["val-1.tar"])
+
+
+def test_multi_label_shards_give_padded_rows(tmp_path: Path, objects: Objects) -> None:
+    several = [("a.png", PNG), ("a.cls", b"7 2 5"), ("b.png", PNG), ("b.cls", b"")]
+    write(tmp_path / "data" / "v-0.tar", several)
+    write(tmp_path / "data" / "v-1.tar", [("c.png", PNG), ("c.cls", b"0")])
+    section = data(tmp_path / "data", role="downstream", multi_label=True)
+    for files in (["v-0.tar", "v-1.tar"], []):  # read through, then recalled
+        dataset, read_through = read(section, objects)
+        assert read_through == files
+        assert dataset.labels.dtype == np.int32
+        assert dataset.labels.tolist() == [[7, 2, 5], [-1, -1, -1], [0, -1, -1]]
+    blocked, _ = read(data(tmp_path / "data"), objects)
+    assert [file for file, _ in blocked.unreadable] == ["v-0.tar"], "what is recalled of one kind is not of the other"
+    write(tmp_path / "none" / "v.tar", several[2:])
+    none = data(tmp_path / "none", role="downstream", multi_label=True)
+    assert read(none, objects)[0].labels.tolist() == [[-1]]

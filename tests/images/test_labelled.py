@@ -7,6 +7,7 @@ import pytest
 from overlap.errors import DataError, StudyError
 from overlap.images.labelled import from_csv, from_folders
 from overlap.images.packing import pack
+from overlap.images.shards import index
 from tests.images.test_packing import image
 
 
@@ -91,6 +92,18 @@ def test_csv_of_names_and_keys(tree: Path) -> None:
     assert [sample.label for sample in from_csv(path, ["zebra", "yak", "ant"]).samples] == [0, 2]
 
 
+def test_csv_of_several_labels(tree: Path, tmp_path: Path) -> None:
+    path = write(tree / "list.csv", "path,labels\nant/one.png,7 0 7\ncat/one.JPEG,\n")
+    labelled = from_csv(path)
+    assert [(sample.key, sample.classes) for sample in labelled.samples] == [("ant_one", (7, 0)), ("cat_one", ())]
+    (packed,) = pack(labelled.samples, tmp_path / "out", prefix="x", shards=1)
+    shard = index(str(packed), 8, multi_label=True)
+    assert dict(zip(shard.keys, shard.labels, strict=True)) == {"ant_one": (7, 0), "cat_one": ()}
+    assert from_csv(path, [*"abcdefgh"]).classes == tuple("abcdefgh")
+    with pytest.raises(DataError, match="label 7 is no class number"):
+        pack(labelled.samples, tmp_path / "out", prefix="x", shards=1, classes=["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("text", "error", "match"),
     [
@@ -100,6 +113,9 @@ def test_csv_of_names_and_keys(tree: Path) -> None:
         ("path,label\nant/one.png\n", DataError, "line 2: no label"),
         ("path,label\n,3\n", DataError, "line 2: no path"),
         ("path,label\nant/one.png,1\ncat/one.JPEG,1O\n", DataError, "line 3: label '1O'"),
+        ("path,labels\nant/one.png,1 x\n", DataError, "line 2: 'x' in labels is no class number"),
+        ("path,labels\nant/one.png,-1\n", DataError, "line 2: '-1' in labels"),
+        ("path,label,labels\nant/one.png,1,1\n", StudyError, "keep the one that is meant"),
         ("path,label\nant/one.gif,1\n", DataError, "line 2: .*one.gif"),
     ],
 )

@@ -172,6 +172,21 @@ def test_samples_that_are_none_are_named(members: list[tuple[str, bytes]], said:
     assert said in refused(tmp_path / "s.tar", tar_bytes(members))
 
 
+SEVERAL = [("a.png", PNG), ("a.cls", b"7 2  7\n"), ("b.png", PNG), ("b.cls", b""), ("c.png", PNG), ("c.cls", b"0")]
+
+
+def test_several_classes_or_none_where_the_study_says_so(tmp_path: Path) -> None:
+    uri = write(tmp_path / "s.tar", SEVERAL)
+    found = index(uri, 8, multi_label=True)
+    assert found.labels == ((7, 2), (), (0,))
+    one = write(tmp_path / "t.tar", [("a.png", PNG), ("a.cls", b"7"), *SEVERAL[2:4], *SEVERAL[4:]])
+    assert index(one, 8, multi_label=True).digest == found.digest, "labels are not in it"
+    message = refused(tmp_path / "s.tar", tar_bytes(SEVERAL))
+    assert "sample 'a' has label b'7 2', not a class number; several or none need multi_label = true" in message
+    with pytest.raises(DataError, match=r"sample 'a' has label 7, outside 0\.\.6"):
+        index(uri, 7, multi_label=True)
+
+
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     data = tar_bytes(samples(["aXb"])).replace(b"aXb.", b"a\xffb.")
     fixed = bytearray(data)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from overlap.errors import CheckpointError, DataError
+from overlap.store.parquet import metadata_of
 from overlap.store.tables import (
     Hard,
     Labels,
@@ -24,7 +25,6 @@ from overlap.store.tables import (
     encode_hard,
     encode_labels,
     from_logits,
-    metadata_of,
 )
 from tests.reference.predictions import arg_max, max_softmax
 
@@ -207,3 +207,19 @@ def test_altered_bytes_never_pass_for_others_than_a_value_error() -> None:
         altered[position] ^= 1 << random.integers(0, 8)
         with suppress(ValueError):
             decode(bytes(altered))
+
+
+@given(st.lists(st.lists(st.integers(0, 99), unique=True, max_size=4), max_size=6))
+def test_several_labels_come_back_and_any_reader_reads_them(rows: list[list[int]]) -> None:
+    padded = np.full((len(rows), max([1, *map(len, rows)])), -1, np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    keys = [f"k{place}" for place in range(len(rows))]
+    data = encode_labels(Labels(keys, padded))
+    found = decode_labels(data)
+    assert found.keys == keys
+    assert found.label.dtype == np.int32
+    assert np.array_equal(found.label, padded)
+    table = pl.read_parquet(io.BytesIO(data))
+    assert table["labels"].to_list() == rows
+    assert table["label"].to_list() == [row[0] if row else -1 for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,3 +58,33 @@ def requests(driver: Any) -> list[str]:
     """Addresses the page asked for, as the browser's own network log has them; each call drains the log."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+
+
+def column(driver: Any, table: str, name: str) -> list[str]:
+    return driver.execute_script(
+        """
+        const grid = document.querySelector(`[data-table=${arguments[0]}]`);
+        return [...grid.querySelectorAll(`tbody [data-cell=${arguments[1]}]`)].map((cell) => cell.textContent);
+        """,
+        table,
+        name,
+    )
+
+
+def numbers(driver: Any, table: str, name: str) -> list[float]:
+    return [float(text.replace("−", "-")) for text in column(driver, table, name)]
+
+
+def until(driver: Any, script: str, wanted: Any = True) -> None:
+    """Wait for a script to return that."""
+    end = time.monotonic() + 20
+    while (found := driver.execute_script(f"return {script}")) != wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
+
+
+def go(driver: Any, address: str) -> str:
+    """Follow an address within the page; the panel's text."""
+    driver.execute_script("location.hash = arguments[0]", address)
+    until(driver, "document.getElementById('panel').dataset.shown", address)
+    return driver.execute_script("return document.getElementById('panel').textContent")

@@ -10,10 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from overlap.report import Results, draw_figures, heatmap, palette, trajectory
+from overlap.report import Results, draw_figures, palette
+from overlap.report.drawings import by_category, heatmap, trajectory
+from overlap.report.drawings.gains import joined
 from overlap.report.findings import find
-from overlap.report.gains import joined
+from tests.view.ensemble_frames import whole
 from tests.view.frames import simulated
+
+BARE = ["categories", "categories-3", "kappa", "gains", "conversion", "greedy-1", "greedy-2"]
+"""What pairs, their ensembles, categories and searches alone give."""
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +26,22 @@ def results() -> Results:
     return simulated(20, images=400)
 
 
+@pytest.fixture(scope="module")
+def full() -> Results:
+    return whole(9, 120, 6)
+
+
 def test_every_figure_is_drawn_once_and_says_the_same_bytes_again(results: Results) -> None:
     figures = draw_figures(results)
-    assert [figure.name for figure in figures] == ["kappa", "categories", "gains", "greedy-1", "greedy-2"]
+    assert [figure.name for figure in figures] == BARE
     assert [figure.svg for figure in draw_figures(results)] == [figure.svg for figure in figures]
     for figure in figures:
         assert ElementTree.fromstring(figure.svg).tag.endswith("svg")
         assert len(figure.reading) > 200
 
 
-def test_figures_refer_to_nothing_outside_and_share_no_id(results: Results) -> None:
-    figures = draw_figures(results)
+def test_figures_refer_to_nothing_outside_and_share_no_id(full: Results) -> None:
+    figures = draw_figures(full)
     ids = [found for figure in figures for found in re.findall(r'\bid="([^"]+)"', figure.svg)]
     assert len(set(ids)) == len(ids)
     for figure in figures:
@@ -40,9 +50,9 @@ def test_figures_refer_to_nothing_outside_and_share_no_id(results: Results) -> N
         assert all(target.startswith("data:") or target.removeprefix("#") in ids for target in targets)
 
 
-def test_every_colour_of_text_and_lines_is_one_that_the_page_can_swap(results: Results) -> None:
-    known = {colour.light for colour in palette.every_colour()} | set(palette.STRIPS)
-    for figure in draw_figures(results):
+def test_every_colour_of_text_and_lines_is_one_that_the_page_can_swap(full: Results) -> None:
+    known = {colour.light for colour in palette.every_colour()} | {*palette.STRIPS, palette.ON_IMAGE}
+    for figure in draw_figures(full):
         used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", figure.svg))
         assert used <= known, figure.name
 
@@ -63,6 +73,19 @@ def test_heat_map_rows_are_the_models_and_neighbours_are_alike(results: Results)
     left, top, width, height = drawn.box
     assert 0 < left < left + width <= 1
     assert 0 < top < top + height < 1
+
+
+def test_means_of_both_tables_are_joined_and_the_categories_win(full: Results) -> None:
+    means = by_category.means(full.categories, full.table("divergence_categories"))
+    assert means.height == full.categories.height
+    kappa = dict(full.categories.select("category", "kappa").iter_rows())
+    further = full.table("divergence_categories").filter(
+        (pl.col("measure") == "capa") & (pl.col("selection") == "matched")
+    )
+    capa = dict(further.select("category", "mean").iter_rows())
+    for row in means.to_dicts():
+        assert row["kappa"] == kappa[row["category"]]
+        assert row["capa_matched"] == capa[row["category"]]
 
 
 def test_gains_use_one_combiner(results: Results) -> None:
@@ -109,16 +132,17 @@ def emptied(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
 )
 def test_tables_with_gaps_are_drawn_all_the_same(results: Results, change) -> None:
     holed = dataclasses.replace(results, **change(results))
-    expected = {"kappa", "categories", "gains", "greedy-1", "greedy-2"}
+    expected = set(BARE)
     if not holed.pairs.height:
-        expected -= {"kappa", "categories", "gains"}
+        expected = {"greedy-1", "greedy-2"}
     if not holed.categories.height:
-        expected -= {"categories"}
+        expected -= {"categories", "categories-3"}
     assert {figure.name for figure in draw_figures(holed)} == expected
 
 
 def test_two_models_are_enough_and_one_is_no_error() -> None:
-    assert [figure.name for figure in draw_figures(simulated(2, images=50, logits=False))] == ["kappa", "categories"]
+    names = [figure.name for figure in draw_figures(simulated(2, images=50, logits=False))]
+    assert names == ["categories", "categories-3", "kappa"]
     one = simulated(2, images=50, logits=False)
     alone = dataclasses.replace(one, models=one.models[:1], pairs=one.pairs.clear(), categories=pl.DataFrame())
     assert draw_figures(alone) == []

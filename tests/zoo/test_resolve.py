@@ -12,7 +12,7 @@ from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
 from overlap.zoo.listing import listing
 from overlap.zoo.queries import select
-from overlap.zoo.resolve import resolve
+from overlap.zoo.resolve import resolve, resolve_for
 from overlap.zoo.sources import source
 from overlap.zoo_query import ZooQuery
 
@@ -150,3 +150,46 @@ def test_the_listing_holds_candidates_and_problems(tmp_path: Path) -> None:
     assert table["model"].to_list() == ["a", "b"]
     assert table["problem"].to_list() == ["timm has no model 'nothing'", None]
     assert table["height"].to_list() == [None, 224]
+
+
+ROLES = """
+[data.train]
+shards = "train.tar"
+classes = 1000
+[data.birds]
+shards = "birds.tar"
+classes = 20
+role = "downstream"
+[predict]
+features = true
+"""
+
+
+def test_features_and_the_roles_of_data_sets(tmp_path: Path) -> None:
+    named = entry("a", "timm:resnet18", 'weights = "a.pth"\nfeatures = "fc"')
+    without = entry("b", "timm:resnet18", 'weights = "b.pth"\nfeatures = false')
+    own = entry("c", "torchvision:resnet18")
+    (tmp_path / "study.toml").write_text(HEAD + ROLES + named + without + own)
+    study = load_study(tmp_path / "study.toml")
+    found = {name: {one.id: one for one in resolve_for(study, name)[0]} for name in study.data}
+    assert {one.id: one.features for one in found["val"].values()} == {"a": "fc", "b": None, "c": "classifier"}
+    assert sorted(found["train"]) == sorted(found["birds"]) == ["a", "c"], "there is nothing to be had of the other"
+    assert found["birds"]["c"] == found["val"]["c"], "the head is what it is, whatever the classes of the birds"
+    assert all(resolve_for(study, name)[1] == [] for name in study.data)
+    assert {one.features for one in resolved(tmp_path, named + own)[0]} == {None}, "unless the study stores features"
+
+
+def test_heads_are_not_mapped_to_a_downstream_set(tmp_path: Path) -> None:
+    head = HEAD.replace("classes = 1000", 'classes = 200\nclass_space = "imagenet-r"')
+    roles = ROLES.replace("classes = 1000", 'classes = 200\nclass_space = "imagenet-r"')
+    (tmp_path / "study.toml").write_text(head + roles + entry("a", "timm:resnet50.a1_in1k"))
+    study = load_study(tmp_path / "study.toml")
+    outputs = {name: resolve_for(study, name)[0][0].outputs for name in study.data}
+    assert outputs == {"val": 200, "train": 200, "birds": 1000}
+
+
+def test_the_zoo_is_listed_on_what_is_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\n' + ROLES + HEAD.removeprefix('name = "s"') + entry("a", "timm:resnet18", 'weights = "a.pth"')
+    )
+    assert listing(load_study(tmp_path / "study.toml"))["problem"].to_list() == [None]

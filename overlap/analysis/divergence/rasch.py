@@ -29,7 +29,7 @@ REACH = 9.0
 STEPS = 300
 """EM steps at most; a step that changes no ability and no probability of a score by `TOLERANCE` is the last."""
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)

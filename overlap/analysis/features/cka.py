@@ -86,19 +86,20 @@ def gram_sums(features: Iterable[NDArray[np.floating]], sizes: Sequence[int]) ->
 
     Args:
         features: M arrays (n, D_i), of the same images.
-        sizes: of the block's minibatches, in order, each at least `LEAST`; they add up to n.
+        sizes: of the block's minibatches, in order, each at least `LEAST`; they add up to n. None of too few images.
 
     Raises:
         ValueError: arrays or sizes that do not fit.
     """
+    models = 0
     grams: list[list[NDArray[np.float32]]] = [[] for _ in sizes]
     for of_model in features:
-        if len(of_model) != sum(sizes):
+        if len(of_model) != sum(sizes) and (sizes or len(of_model) >= LEAST):
             raise ValueError(f"features of {len(of_model)} images for minibatches of {sum(sizes)}")
         edges = np.cumsum([0, *sizes])
         for batch, (start, stop) in enumerate(pairwise(edges)):
             grams[batch].append(centred_gram(of_model[start:stop]))
-    models = len(grams[0]) if grams else 0
+        models += 1
     hsic, square, with_own, own_with_own = np.zeros((4, models, models))
     for of_batch in grams:
         stacked = np.stack(of_batch).astype(np.float64) if models else np.zeros((0, 0))

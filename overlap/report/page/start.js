@@ -25,3 +25,4 @@ for (const section of document.querySelectorAll(".grid[data-table]")) {
 }
 explain(JSON.parse(document.getElementById("heat").textContent)[0], await load("pairs"));
 document.documentElement.dataset.ready = "yes";
+performance.mark("ready");

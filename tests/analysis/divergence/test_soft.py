@@ -112,7 +112,7 @@ def test_identical_models_do_not_diverge_and_hard_ones_reduce_to_agreement() -> 
 def test_capa_intervals_cover() -> None:
     population = block(2, 20_000, 4)
     truth = soft_measures(soft_sums(population, every(population)))
-    covered, repeats = dict.fromkeys(truth, 0), 200
+    covered, repeats = dict.fromkeys(truth, 0), 100
     for repeat in range(repeats):
         sample = part(population, slice(200 * repeat, 200 * repeat + 200))
         for name, found in soft_measures(soft_sums(sample, every(sample))).items():

@@ -125,8 +125,14 @@ def test_degenerate_features() -> None:
     low, high = cka_interval(sums)
     assert low[0, 2] == high[0, 2] == 1
     assert np.isnan(cka_interval(summed([a, b], 50))[0]).all()  # one minibatch
+    sums_of_two = summed([a, b], 25)
     nothing = gram_sums([a[:0], b[:0]], [])
     assert nothing.n == 0
+    few = gram_sums([a[:3], b[:3]], sizes(3, 256))
+    assert few.n == 0
+    assert np.isnan(cka(few)).all()
+    assert cka(few).shape == (2, 2)
+    assert (cka(few + sums_of_two) == cka(sums_of_two)).all()
     with pytest.raises(ValueError, match="for minibatches of 50"):
         gram_sums([a, b[:40]], [25, 25])
     with pytest.raises(ValueError, match="needs 4"):
