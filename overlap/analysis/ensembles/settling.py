@@ -9,13 +9,13 @@ the one they predict is the lowest of these.
 
 from __future__ import annotations
 
-from math import exp
-from typing import Any
+from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
+from overlap.analysis.ensembles.candidates import largest, listed
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -25,8 +25,6 @@ LOG, PROBABILITY, WEIGHTED = 0, 1, 2
 
 SLACK = 1 + 1e-12
 """Widens bounds that went through an exponential, whose last digit need not be monotone."""
-
-LANES = 16
 
 
 @compiled
@@ -54,7 +52,7 @@ def count(
         labels: (n, L) accepted classes, padded with -1.
         folds: (n,) calibration folds.
         kinds: (C,) of `LOG`, `PROBABILITY`, `WEIGHTED`.
-        inverse: (C, n, M) 1 / T.
+        inverse: (C, n, M) 1 / T; 1 for `WEIGHTED`.
         normaliser: (C, n, M) log of the sum of exp(z / T).
         weights: (folds, M, M) of the model of the row in the pair of row and column; for `WEIGHTED`.
         right: (M,) right answers over all images.
@@ -67,38 +65,36 @@ def count(
     images, models, classes = z.shape
     place = np.full(classes, -1, np.int64)
     candidates = np.empty(min(classes, models + labels.shape[1]), np.int64)
-    values = np.empty((len(candidates), models))
-    scores = np.empty((len(candidates), models))
     rest, bound, second = np.empty(models), np.empty(models), np.empty(models)
     tops = np.empty(models, np.int64)
     for x in range(images):
         if (predicted[x] == predicted[x, 0]).all():
             continue
-        accepted, found = _candidates(predicted[x], labels[x], place, candidates)
+        accepted, found = listed(predicted[x], labels[x], place, candidates)
+        values, scores = np.empty((models, found)), np.empty((models, found))
         for model in range(models):
             tops[model] = place[predicted[x, model]]
             for i in range(found):
-                values[i, model] = z[x, model, candidates[i]]
+                values[model, i] = z[x, model, candidates[i]]
                 z[x, model, candidates[i]] = -np.inf
-            rest[model] = _largest(z[x, model])
+            rest[model] = largest(z[x, model])
             for i in range(found):
-                z[x, model, candidates[i]] = np.float32(values[i, model])
+                z[x, model, candidates[i]] = np.float32(values[model, i])
         for k in range(len(kinds)):
-            _score(kinds[k], values[:found], rest, inverse[k, x], normaliser[k, x], scores, bound)
+            _score(kinds[k], values, rest, inverse[k, x], normaliser[k, x], scores, bound)
             for model in range(models):
                 second[model] = bound[model]
                 for i in range(found):
-                    if i != tops[model] and scores[i, model] > second[model]:
-                        second[model] = scores[i, model]
+                    if i != tops[model] and scores[model, i] > second[model]:
+                        second[model] = scores[model, i]
             _pairs(
-                scores[:found],
+                scores,
                 bound,
                 second,
                 tops,
                 candidates,
                 accepted,
                 z[x],
-                place,
                 kinds[k],
                 inverse[k, x],
                 normaliser[k, x],
@@ -115,39 +111,6 @@ def count(
 
 
 @compiled
-def _candidates(predicted: Any, labels: Any, place: Counts, candidates: Counts) -> tuple[int, int]:
-    """List the accepted classes, then the others that are predicted, and say how many of each; `place` finds them."""
-    found = 0
-    for label in labels:
-        if label >= 0 and place[label] < 0:
-            place[label] = found
-            candidates[found] = label
-            found += 1
-    accepted = found
-    for chosen in predicted:
-        if place[chosen] < 0:
-            place[chosen] = found
-            candidates[found] = chosen
-            found += 1
-    return accepted, found
-
-
-@compiled
-def _largest(row: NDArray[np.float32]) -> float:
-    """The largest of a row; the lanes become one vector instruction."""
-    lanes = np.full(LANES, np.float32(-np.inf))
-    whole = len(row) // LANES * LANES
-    for start in range(0, whole, LANES):
-        for lane in range(LANES):
-            value = row[start + lane]
-            lanes[lane] = value if value > lanes[lane] else lanes[lane]
-    largest = lanes.max()
-    for i in range(whole, len(row)):
-        largest = max(largest, row[i])
-    return float(largest)
-
-
-@compiled
 def _score(
     kind: int,
     values: Fractions,
@@ -161,16 +124,15 @@ def _score(
         bound[model] = _scored(kind, rest[model], inverse[model], normaliser[model])
         if kind == PROBABILITY:
             bound[model] *= SLACK
-    for i in range(len(values)):
-        for model in range(len(rest)):
-            scores[i, model] = _scored(kind, values[i, model], inverse[model], normaliser[model])
+        for i in range(values.shape[1]):
+            scores[model, i] = _scored(kind, values[model, i], inverse[model], normaliser[model])
 
 
 @compiled
 def _scored(kind: int, value: float, inverse: float, normaliser: float) -> float:
     if kind == PROBABILITY:
         return exp(value * inverse - normaliser)
-    return value * inverse if kind == LOG else value
+    return value * inverse
 
 
 @compiled
@@ -182,7 +144,6 @@ def _pairs(
     candidates: Counts,
     accepted: int,
     z: NDArray[np.float32],
-    place: Counts,
     kind: int,
     inverse: Fractions,
     normaliser: Fractions,
@@ -208,18 +169,18 @@ def _pairs(
             if kind == WEIGHTED:
                 first, other = weights[a, b], weights[b, a]
             best = 0  # of the accepted classes
-            own = first * scores[0, a] + other * scores[0, b]
+            own = first * scores[a, 0] + other * scores[b, 0]
             for c in range(1, accepted):
-                value = first * scores[c, a] + other * scores[c, b]
+                value = first * scores[a, c] + other * scores[b, c]
                 if value > own or (value == own and candidates[c] < candidates[best]):
                     best, own = c, value
             lead = _lead(scores, candidates, a, b, first, other, own, best, accepted, tops[a])
             lead = lead and _lead(scores, candidates, a, b, first, other, own, best, accepted, tops[b])
             if lead and not own > first * second[a] + other * second[b]:
-                for c in range(accepted, len(scores)):
-                    lead = lead and _lead(scores, candidates, a, b, first, other, own, best, accepted, c)
+                lead = not _passed(scores[a], scores[b], candidates, first, other, own, best, accepted)
                 if lead and not own > first * bound[a] + other * bound[b]:
-                    lead = not _beaten(z, place, kind, inverse, normaliser, a, b, first, other, own, candidates[best])
+                    scales, sums = (inverse[a], inverse[b]), (normaliser[a], normaliser[b])
+                    lead = not _beaten(z[a], z[b], kind, scales, sums, first, other, own, candidates[best])
             low, high = min(a, b), max(a, b)
             change = np.int64(lead)
             if j < rights:
@@ -249,30 +210,53 @@ def _lead(
     rival: int,
 ) -> bool:
     """Whether the accepted class is ahead of one candidate, or level with it and of the lower number."""
-    value = first * scores[rival, a] + other * scores[rival, b]
+    value = first * scores[a, rival] + other * scores[b, rival]
     return rival < accepted or own > value or (own == value and candidates[best] < candidates[rival])
 
 
 @compiled
+def _passed(
+    one: Fractions,
+    two: Fractions,
+    candidates: Counts,
+    first: float,
+    other: float,
+    own: float,
+    best: int,
+    accepted: int,
+) -> bool:
+    """Whether any candidate that is not accepted is ahead; looks at all, so that it becomes vector instructions."""
+    label, ahead = candidates[best], 0
+    for c in range(accepted, len(one)):
+        value = first * one[c] + other * two[c]
+        ahead += (value > own) | ((value == own) & (candidates[c] < label))
+    return ahead > 0
+
+
+@compiled
 def _beaten(
-    z: NDArray[np.float32],
-    place: Counts,
+    one: NDArray[np.float32],
+    two: NDArray[np.float32],
     kind: int,
-    inverse: Fractions,
-    normaliser: Fractions,
-    a: int,
-    b: int,
+    inverse: tuple[float, float],
+    normaliser: tuple[float, float],
     first: float,
     other: float,
     own: float,
     label: int,
 ) -> bool:
-    """Whether a class that is no candidate has a larger sum, or an equal one and a lower number."""
-    for rival in range(z.shape[1]):
-        if place[rival] < 0:
-            one = _scored(kind, np.float64(z[a, rival]), inverse[a], normaliser[a])
-            two = _scored(kind, np.float64(z[b, rival]), inverse[b], normaliser[b])
-            value = first * one + other * two
-            if value > own or (value == own and rival < label):
-                return True
-    return False
+    """Whether any class is ahead; an accepted one cannot be, as the label is the best and lowest of them."""
+    ahead = 0
+    if kind == PROBABILITY:  # one of the two probabilities is at least half the sum: few classes need exponentials
+        least = log(own / 2) - 1e-9 if own > 0 else -np.inf
+        for rival in range(len(one)):
+            a = np.float64(one[rival]) * inverse[0] - normaliser[0]
+            b = np.float64(two[rival]) * inverse[1] - normaliser[1]
+            if a > least or b > least:
+                value = exp(a) + exp(b)
+                ahead += value > own or (value == own and rival < label)
+        return ahead > 0
+    for rival in range(len(one)):  # looks at all, so that it becomes vector instructions
+        value = first * (np.float64(one[rival]) * inverse[0]) + other * (np.float64(two[rival]) * inverse[1])
+        ahead += (value > own) | ((value == own) & (rival < label))
+    return ahead > 0
