@@ -158,6 +158,19 @@ class Budgets(Section):
     """Measured, of one image."""
 
 
+class Features(Section):
+    """Which pairs the experiments on features are made for; every pair's similarity is told without them."""
+
+    base: Name | None = None
+    """The checkpoint that others are mixed with; without it the one with partners in most categories."""
+    pairs_per_category: Annotated[Integer, Field(ge=0)] = 3
+    """Pairs of each category, closest in accuracy first; 0 for none."""
+    draws: Size = 3
+    """Random draws of features at each share."""
+    train_images: Size = 100_000
+    """Images of the training set that probes see at most, by a fixed hash of their keys."""
+
+
 class Ensembles(Section):
     """Which ensembles are searched for beside the greedy one that starts from the best single model."""
 
@@ -296,6 +309,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "tracking": Tracking,
     "predict": Predict,
     "analysis": Analysis,
+    "features": Features,
     "ensembles": Ensembles,
     "gate": Gate,
     "checkpoint": CheckpointEntry,

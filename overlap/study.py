@@ -28,6 +28,7 @@ from overlap.sections import (
     CheckpointEntry,
     Data,
     Ensembles,
+    Features,
     Gate,
     Predict,
     Section,
@@ -48,6 +49,7 @@ class Study(Section):
     tracking: Tracking
     predict: Predict = Predict()
     analysis: Analysis = Analysis()
+    features: Features = Features()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
     checkpoint: tuple[CheckpointEntry, ...] = ()
