@@ -20,10 +20,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from overlap import files
+from overlap.checkpoint_sections import CheckpointEntry, Description, ZooQuery
 from overlap.errors import CheckpointError, DataError, StoreError, StudyError
 from overlap.fields import is_uri
 from overlap.mistakes import explain
-from overlap.sections import SECTIONS, CheckpointEntry, Description, ZooQuery
+from overlap.sections import SECTIONS
 from overlap.store.objects import READERS
 from overlap.zoo.checkpoint import Rejected
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
-from overlap.sections import ZooQuery
 from overlap.zoo import timm_names
 from overlap.zoo.sources import source
 from overlap.zoo.timm_parameters import parameters

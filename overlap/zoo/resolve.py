@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from overlap.checkpoint_sections import CheckpointEntry, ZooQuery
 from overlap.errors import CheckpointError, StudyError
-from overlap.sections import CheckpointEntry, Data, ZooQuery
+from overlap.sections import Data
 from overlap.study import Study
 from overlap.zoo import clip
 from overlap.zoo.checkpoint import CLASSIFIER, Architecture, Candidate, Numeric, Rejected

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import timm
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
-from overlap.sections import ZooQuery
 from overlap.study import load_study
 from overlap.zoo import timm_names, timm_parameters
 from overlap.zoo.queries import select

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import timm
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
-from overlap.sections import ZooQuery
 from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
 from overlap.zoo.listing import listing
