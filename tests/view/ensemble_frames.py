@@ -105,7 +105,8 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
     size, kappa = pairs.height, pairs["kappa"].fill_null(1.0).to_numpy()
     cka = np.clip(0.3 + 0.6 * kappa + rng.normal(scale=0.05, size=size), 0, 1)
     similar = pairs.select("model_a", "model_b", "category", "n").with_columns(
-        pl.lit(2048).alias("dimension_a"), pl.lit(768).alias("dimension_b"), pl.Series("cka", cka), *further.interval("cka", cka, 0.02),
+        pl.lit(2048).alias("dimension_a"), pl.lit(768).alias("dimension_b"), pl.Series("cka", cka),
+        *further.interval("cka", cka, 0.02),
         pl.Series("r2_a_from_b", np.clip(cka - 0.1, 0, 1)), pl.Series("r2_b_from_a", np.clip(cka - 0.2, 0, 1)),
         pl.lit(None, pl.String).alias("reason"))  # fmt: skip
     mixing, summary, compression, needs = [], [], [], []
@@ -134,7 +135,8 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
     first = pairs.head(3).select("model_a", "model_b").rows()
     down = [("voc", name, None, "map_11", "train", 0.70 + 0.02 * n, 0.69, 0.76, None, None, None, 400, None)
             for n, name in enumerate(dict.fromkeys(name for pair in first for name in pair))]  # fmt: skip
-    down += [("voc", a, b, "map_11", "train", 0.76, 0.74, 0.78, 0.02 - 0.01 * n, 0.005 - 0.01 * n, 0.035 - 0.01 * n, 400, None)
+    down += [("voc", a, b, "map_11", "train",
+              0.76, 0.74, 0.78, 0.02 - 0.01 * n, 0.005 - 0.01 * n, 0.035 - 0.01 * n, 400, None)
              for n, (a, b) in enumerate(first)]  # fmt: skip
     held = ("base", "other", "category")
     gains = (f"gain_{of}{end}" for of in ("base", "other") for end in ("", "_low", "_high"))
@@ -186,7 +188,8 @@ def whole(models: int = 36, images: int = 1500, classes: int = 20, seed: int = 0
     divisive = further.divisive(pairs, bits, keys, labels)
     more = {
         "divergence": measured, "divergence_categories": averages, "category_tests": further.tests(averages),
-        "axes": further.axes(pairs), "difficulty": further.difficulty(bits, keys, labels), "driving": driving, "divisive": divisive,
+        "axes": further.axes(pairs), "difficulty": further.difficulty(bits, keys, labels), "driving": driving,
+        "divisive": divisive,
         "gain_fits": gain_fits(ensembles, pairs), "theta": further.theta(categories), "specialisation": special,
         "specialisation_categories": further.specialisation_categories(special), "class_scores": by_class,
         "group_scores": by_group, "weak_helps": weak_helps(results.models, rng), "searches": searches(results.models),
