@@ -15,6 +15,7 @@ from overlap.fields import (
     Flag,
     Grouping,
     Integer,
+    Name,
     Number,
     Resolved,
     Section,

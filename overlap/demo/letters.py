@@ -28,7 +28,7 @@ ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def letters() -> list[Sample]:
     """Every capital in every typeface, upright, with the numbers of the shapes it has (none for G and J)."""
     return [
-        Sample(name, png(counts), "png", shapes_of(letter))
+        Sample(name, png(counts), "png", -1, shapes_of(letter))
         for name, counts, letter in fonts.drawings(ALPHABET, angles=(0,))
     ]
 
