@@ -65,30 +65,31 @@ def count(
     images, models, classes = z.shape
     place = np.full(classes, -1, np.int64)
     candidates = np.empty(min(classes, models + labels.shape[1]), np.int64)
+    values = np.empty((len(candidates), models))
+    scores = np.empty((len(candidates), models))
     rest, bound, second = np.empty(models), np.empty(models), np.empty(models)
     tops = np.empty(models, np.int64)
     for x in range(images):
         if (predicted[x] == predicted[x, 0]).all():
             continue
         accepted, found = listed(predicted[x], labels[x], place, candidates)
-        values, scores = np.empty((models, found)), np.empty((models, found))
         for model in range(models):
             tops[model] = place[predicted[x, model]]
             for i in range(found):
-                values[model, i] = z[x, model, candidates[i]]
+                values[i, model] = z[x, model, candidates[i]]
                 z[x, model, candidates[i]] = -np.inf
             rest[model] = largest(z[x, model])
             for i in range(found):
-                z[x, model, candidates[i]] = np.float32(values[model, i])
+                z[x, model, candidates[i]] = np.float32(values[i, model])
         for k in range(len(kinds)):
-            _score(kinds[k], values, rest, inverse[k, x], normaliser[k, x], scores, bound)
+            _score(kinds[k], values[:found], rest, inverse[k, x], normaliser[k, x], scores, bound)
             for model in range(models):
                 second[model] = bound[model]
                 for i in range(found):
-                    if i != tops[model] and scores[model, i] > second[model]:
-                        second[model] = scores[model, i]
+                    if i != tops[model] and scores[i, model] > second[model]:
+                        second[model] = scores[i, model]
             _pairs(
-                scores,
+                scores[:found],
                 bound,
                 second,
                 tops,
@@ -124,8 +125,9 @@ def _score(
         bound[model] = _scored(kind, rest[model], inverse[model], normaliser[model])
         if kind == PROBABILITY:
             bound[model] *= SLACK
-        for i in range(values.shape[1]):
-            scores[model, i] = _scored(kind, values[model, i], inverse[model], normaliser[model])
+    for i in range(len(values)):
+        for model in range(len(rest)):
+            scores[i, model] = _scored(kind, values[i, model], inverse[model], normaliser[model])
 
 
 @compiled
@@ -169,18 +171,18 @@ def _pairs(
             if kind == WEIGHTED:
                 first, other = weights[a, b], weights[b, a]
             best = 0  # of the accepted classes
-            own = first * scores[a, 0] + other * scores[b, 0]
+            own = first * scores[0, a] + other * scores[0, b]
             for c in range(1, accepted):
-                value = first * scores[a, c] + other * scores[b, c]
+                value = first * scores[c, a] + other * scores[c, b]
                 if value > own or (value == own and candidates[c] < candidates[best]):
                     best, own = c, value
             lead = _lead(scores, candidates, a, b, first, other, own, best, accepted, tops[a])
             lead = lead and _lead(scores, candidates, a, b, first, other, own, best, accepted, tops[b])
             if lead and not own > first * second[a] + other * second[b]:
-                lead = not _passed(scores[a], scores[b], candidates, first, other, own, best, accepted)
+                for c in range(accepted, len(scores)):
+                    lead = lead and _lead(scores, candidates, a, b, first, other, own, best, accepted, c)
                 if lead and not own > first * bound[a] + other * bound[b]:
-                    scales, sums = (inverse[a], inverse[b]), (normaliser[a], normaliser[b])
-                    lead = not _beaten(z[a], z[b], kind, scales, sums, first, other, own, candidates[best])
+                    lead = not _beaten(z, kind, inverse, normaliser, a, b, first, other, own, candidates[best])
             low, high = min(a, b), max(a, b)
             change = np.int64(lead)
             if j < rights:
@@ -210,36 +212,18 @@ def _lead(
     rival: int,
 ) -> bool:
     """Whether the accepted class is ahead of one candidate, or level with it and of the lower number."""
-    value = first * scores[a, rival] + other * scores[b, rival]
+    value = first * scores[rival, a] + other * scores[rival, b]
     return rival < accepted or own > value or (own == value and candidates[best] < candidates[rival])
 
 
 @compiled
-def _passed(
-    one: Fractions,
-    two: Fractions,
-    candidates: Counts,
-    first: float,
-    other: float,
-    own: float,
-    best: int,
-    accepted: int,
-) -> bool:
-    """Whether any candidate that is not accepted is ahead; looks at all, so that it becomes vector instructions."""
-    label, ahead = candidates[best], 0
-    for c in range(accepted, len(one)):
-        value = first * one[c] + other * two[c]
-        ahead += (value > own) | ((value == own) & (candidates[c] < label))
-    return ahead > 0
-
-
-@compiled
 def _beaten(
-    one: NDArray[np.float32],
-    two: NDArray[np.float32],
+    z: NDArray[np.float32],
     kind: int,
-    inverse: tuple[float, float],
-    normaliser: tuple[float, float],
+    inverse: Fractions,
+    normaliser: Fractions,
+    a: int,
+    b: int,
     first: float,
     other: float,
     own: float,
@@ -249,14 +233,14 @@ def _beaten(
     ahead = 0
     if kind == PROBABILITY:  # one of the two probabilities is at least half the sum: few classes need exponentials
         least = log(own / 2) - 1e-9 if own > 0 else -np.inf
-        for rival in range(len(one)):
-            a = np.float64(one[rival]) * inverse[0] - normaliser[0]
-            b = np.float64(two[rival]) * inverse[1] - normaliser[1]
-            if a > least or b > least:
-                value = exp(a) + exp(b)
+        for rival in range(z.shape[1]):
+            one = np.float64(z[a, rival]) * inverse[a] - normaliser[a]
+            two = np.float64(z[b, rival]) * inverse[b] - normaliser[b]
+            if one > least or two > least:
+                value = exp(one) + exp(two)
                 ahead += value > own or (value == own and rival < label)
         return ahead > 0
-    for rival in range(len(one)):  # looks at all, so that it becomes vector instructions
-        value = first * (np.float64(one[rival]) * inverse[0]) + other * (np.float64(two[rival]) * inverse[1])
+    for rival in range(z.shape[1]):  # looks at all, so that it becomes vector instructions
+        value = first * (np.float64(z[a, rival]) * inverse[a]) + other * (np.float64(z[b, rival]) * inverse[b])
         ahead += (value > own) | ((value == own) & (rival < label))
     return ahead > 0
