@@ -1,4 +1,4 @@
-"""What a value in the study file may be: names, locations, and numbers that are numbers.
+"""What a table and a value in the study file may be: names, locations, and numbers that are numbers.
 
 Guarantees: a relative path becomes absolute against the file's folder (the `folder` of pydantic's context); an address
 that carries credentials is refused; neither "64" nor true passes for a number.
@@ -10,10 +10,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
 from overlap import smoke
 from overlap.mistakes import refuse_credentials
+
+
+class Section(BaseModel):
+    """Base of every table in the file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from overlap.checkpoint_sections import CheckpointEntry, Description, Preprocess, ZooQuery
 from overlap.fields import (
     GROUPINGS,
     Address,
     DataName,
-    Deviation,
     Flag,
     Grouping,
-    ImageSize,
     Integer,
     Name,
     Number,
     Resolved,
+    Section,
     Several,
     Share,
     Size,
-    Template,
     TrackingUri,
     is_uri,
 )
-from overlap.identity import canonical_json
 from overlap.methodology import Training
-
-
-class Section(BaseModel):
-    """Base of every table in the file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Preprocess(Section):
-    """What the study says of a checkpoint's preprocessing; None leaves it to the checkpoint's source."""
-
-    input_size: ImageSize | None = None
-    """Height and width in pixels; one number means a square."""
-    crop_pct: Number | None = Field(default=None, gt=0, le=2)
-    """Above 1 the crop is larger than the image and padded, as a few of timm's configurations ask."""
-    crop_mode: Literal["center", "squash", "border"] | None = None
-    fill: Integer | None = Field(default=None, ge=0, le=255)
-    """Grey value of the padding in `border` mode."""
-    resize: Size | None = None
-    """Length of the shorter side before the central crop, in pixels; replaces `crop_pct`."""
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
-    mean: tuple[Share, Share, Share] | None = None
-    """Of pixels in 0-1, as everywhere."""
-    std: tuple[Deviation, Deviation, Deviation] | None = None
-
-    @model_validator(mode="after")
-    def _one_geometry(self) -> Preprocess:
-        if self.resize is not None and (self.crop_pct is not None or self.crop_mode in ("squash", "border")):
-            raise ValueError("resize is the shorter side before a central crop; leave out crop_pct and crop_mode")
-        return self
 
 
 class Data(Section):
@@ -158,6 +125,19 @@ class Budgets(Section):
     """Measured, of one image."""
 
 
+class Features(Section):
+    """Which pairs the experiments on features are made for; every pair's similarity is told without them."""
+
+    base: Name | None = None
+    """The checkpoint that others are mixed with; without it the one with partners in most categories."""
+    pairs_per_category: Annotated[Integer, Field(ge=0)] = 3
+    """Pairs of each category, closest in accuracy first; 0 for none."""
+    draws: Size = 3
+    """Random draws of features at each share."""
+    train_images: Size = 100_000
+    """Images of the training set that probes see at most, by a fixed hash of their keys."""
+
+
 class Ensembles(Section):
     """Which ensembles are searched for beside the greedy one that starts from the best single model."""
 
@@ -197,45 +177,19 @@ class Gate(Section):
     """Further orders that heads may be in, by name: text files, a class a line (synsets, or as in the data's names)."""
 
 
-class Description(Section):
-    """What a study says of checkpoints beside their names and files; also the defaults of a folder of them."""
-
-    source: str | None = None
-    factory: str | None = None
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    allow_pickle: Flag = False
-    class_space: str | None = None
-    """What the head's classes stand for, where they are not the data's: imagenet-12k, imagenet-21k, imagenet-22k …"""
-    synsets: Resolved | None = None
-    """The same as a file: a WordNet id a line, by class number of the head."""
-    features: Flag | Annotated[str, Field(min_length=1)] = True
-    """Where the study stores any: false for none of this checkpoint, or the layer that makes its logits by name."""
-    templates: Annotated[tuple[Template, ...], Several] = ()
-    """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
-    preprocess: Preprocess = Preprocess()
-    training: Training = Training()
-
-
-class CheckpointEntry(Description):
-    """One checkpoint as the study names it."""
-
-    id: Name
-    weights: Resolved | None = None
-    published_top1: Number | None = Field(default=None, ge=0, le=100)
-    """Accuracy that its makers published, in percent."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> CheckpointEntry:
-        if (self.source is None) == (self.factory is None):
-            raise ValueError(f"'{self.id}' needs exactly one of source and factory")
-        if self.class_space is not None and self.synsets is not None:
-            raise ValueError(f"'{self.id}': class_space and synsets both say what its head tells apart; give one")
-        if self.factory is not None and self.weights is None:
-            raise ValueError(f"'{self.id}' is built by a factory and needs weights")
-        if self.factory is not None and not re.fullmatch(r"[\w.]+:[\w.]+", self.factory):
-            raise ValueError(f"'{self.id}': factory '{self.factory}' is not module:attribute")
-        try:
-            canonical_json(self.arguments)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"'{self.id}': arguments must be numbers, text, lists and tables ({error})") from None
-        return self
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": Data,
+    "store": Store,
+    "tracking": Tracking,
+    "predict": Predict,
+    "analysis": Analysis,
+    "features": Features,
+    "ensembles": Ensembles,
+    "gate": Gate,
+    "checkpoint": CheckpointEntry,
+    "zoo": ZooQuery,
+    "defaults": Description,
+    "preprocess": Preprocess,
+    "training": Training,
+}
+"""Tables of the file by the last name of their key."""

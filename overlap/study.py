@@ -14,27 +14,27 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from overlap.checkpoint_sections import CheckpointEntry, ZooQuery
 from overlap.errors import StudyError
 from overlap.fields import (
     NAME,
     DataName,
     Name,
+    Section,
     is_uri,
 )
 from overlap.mistakes import explain, secret_key
 from overlap.sections import (
+    SECTIONS,
     Analysis,
-    CheckpointEntry,
     Data,
     Ensembles,
+    Features,
     Gate,
     Predict,
-    Section,
     Store,
     Tracking,
 )
-from overlap.study_tables import SECTIONS
-from overlap.zoo_query import ZooQuery
 
 __all__ = ["NAME", "Study", "is_uri", "load_study"]
 
@@ -48,6 +48,7 @@ class Study(Section):
     tracking: Tracking
     predict: Predict = Predict()
     analysis: Analysis = Analysis()
+    features: Features = Features()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
     checkpoint: tuple[CheckpointEntry, ...] = ()

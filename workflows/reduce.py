@@ -7,7 +7,7 @@ object is not what its record says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import ray
@@ -27,8 +27,9 @@ from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import costs, pairs, rows
+from workflows.reductions import costs, features, pairs, rows
 from workflows.reductions.answers import read
+from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
 from workflows.reductions.pair_ensembles import combine
 from workflows.reductions.pictures import pictures
@@ -42,6 +43,7 @@ def reduce(
     failed: dict[str, str],
     objects: Objects,
     cluster: Cluster,
+    companions: Sequence[Plan] = (),
     *,
     truth: Truth | None = None,
     carried: Mapping[str, str] | None = None,
@@ -54,6 +56,7 @@ def reduce(
         failed: why checkpoints are not complete, where that is known.
         objects: the store.
         cluster: started only if there is something to reduce.
+        companions: fresh plans of the data sets whose features are wanted too.
         truth: what to hold true; None for the labels in the shards.
         carried: models that are quarantined already, with the reason.
         force: reduce again what was reduced before.
@@ -64,7 +67,8 @@ def reduce(
     complete = {c.id: c.fingerprint for c in plan.checkpoints if c.fingerprint in plan.complete}
     imported = tuple(load_imports(plan.dataset.name, objects))
     gate = Gate(plan, tuple(one.model for one in imported), carried or {}, known=truth is not None)
-    subject = Subject(plan, truth, dict(sorted(complete.items())), imported, gate, objects)
+    beside = tuple(Companion.of(each, objects, plan.study.features.train_images) for each in companions)
+    subject = Subject(plan, truth, dict(sorted(complete.items())), imported, gate, objects, beside)
     if not subject.fingerprints and not subject.imported:
         if not failed and not plan.checkpoints:
             raise StudyError(
@@ -106,6 +110,8 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
     prediction = panel.prediction[list(answers.rows)]
     found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
     tables |= found
+    more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
+    tables |= more
     thumbnails, unread = pictures(plan, tables["driving"])
     tables |= {
         "models": models_table(rows.model_rows(whole, plan, subject.manifests, answers.by_name, gated.quarantined)),
@@ -119,6 +125,7 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         *rows.class_notes(panel, plan),
         *table_notes(tables),
         *said,
+        *left_out,
         *unread,
     ]
     return Results(

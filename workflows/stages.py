@@ -53,23 +53,20 @@ class Stages:
         carried: dict[str, str] = {}
         further: list[Outcome] = []
         pairs = list(zip(plans, outcomes, strict=True))
-        for plan, outcome in pairs:
-            if plan.role != "evaluate":
-                self._settle(plan, outcome)
+        beside = [(plan, outcome) for plan, outcome in pairs if plan.role != "evaluate"]
+        for plan, outcome in beside:
+            self._settle(plan, outcome)
+        companions = [(plan, outcome) for plan, outcome in beside if not outcome.blocked]
         evaluated = [pair for pair in pairs if pair[0].role == "evaluate"]
         for plan, outcome in sorted(evaluated, key=lambda each: not gate.is_gated(self.study, each[0].dataset.name)):
-            reduced = self.reduce(plan, outcome, carried)
+            reduced = self.reduce(plan, outcome, companions, carried)
             if outcome.results is not None:
                 carried |= gate.carry(outcome.results)
-                further += [self._under(truth, reduced, carried) for truth in truths_of(reduced)]
+            for truth in truths_of(reduced) if outcome.results is not None else ():
+                publish.truth(reduced, truth, self.objects)
+                further.append(Outcome(f"{reduced.dataset.name}@{truth.name}"))
+                self.reduce(reduced, further[-1], companions, carried, truth)
         return further
-
-    def _under(self, truth: Truth, plan: Plan, carried: Mapping[str, str]) -> Outcome:
-        """Reduce a data set under another truth than its own labels."""
-        publish.truth(plan, truth, self.objects)
-        outcome = Outcome(f"{plan.dataset.name}@{truth.name}")
-        self.reduce(plan, outcome, carried, truth)
-        return outcome
 
     def predict(self, plan: Plan, outcome: Outcome, *, verify: bool) -> Plan:
         """Compute what is missing and certify checkpoints, until the store holds all that can be had."""
@@ -106,9 +103,21 @@ class Stages:
         return result.failed
 
     def reduce(
-        self, plan: Plan, outcome: Outcome, carried: Mapping[str, str] | None = None, truth: Truth | None = None
+        self,
+        plan: Plan,
+        outcome: Outcome,
+        companions: Sequence[tuple[Plan, Outcome]] = (),
+        carried: Mapping[str, str] | None = None,
+        truth: Truth | None = None,
     ) -> Plan:
         """Reduce what is complete and publish it, unless a shard that nobody can read blocks it.
+
+        Args:
+            plan: of the data set.
+            outcome: what is to be told of it.
+            companions: the study's data sets that are there for their features.
+            carried: models that are quarantined already.
+            truth: another truth than the data set's own labels.
 
         Returns:
             The plan as it is then: damage that reading found may have had units computed again.
@@ -117,13 +126,19 @@ class Stages:
         if outcome.blocked:
             return plan
         self.crew.dismiss()  # their memory is wanted now
-        about: dict[str, Any] = {"truth": truth, "carried": carried}
+        about: dict[str, Any] = {"carried": carried, "truth": truth}
+        beside = [each for each, _ in companions]
         try:
-            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, **about)
+            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, beside, **about)
         except DamagedObject as error:
             self.tell.say(f"damaged: {error}; everything is checked, and computed again where it must be")
-            plan = self.predict(refresh(plan, self.objects, verify=True), outcome, verify=True)
-            results, outcome.reduced = reduce(plan, outcome.failed, self.objects, self.cluster, **about, force=True)
+            plan, *beside = (
+                self.predict(refresh(each, self.objects, verify=True), of_each, verify=True)
+                for each, of_each in [(plan, outcome), *companions]
+            )
+            results, outcome.reduced = reduce(
+                plan, outcome.failed, self.objects, self.cluster, beside, **about, force=True
+            )
         if results is not None:
             outcome.results = results
             outcome.failed = {**results.absent, **outcome.failed}  # results may be of an earlier run, with its reasons

@@ -1,4 +1,4 @@
-"""The demo's images on disk: shards like anybody's, the evaluation set and one small set for each training set.
+"""The demo's images on disk: shards like anybody's, for evaluation, for training, and of other images altogether.
 
 Guarantees: what is there and whole is kept; bytes depend on the versions of scikit-learn, matplotlib and Pillow alone.
 """
@@ -6,13 +6,14 @@ Guarantees: what is there and whole is kept; bytes depend on the versions of sci
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlap.demo.recipes import recipes
-from overlap.errors import DataError
+from overlap.errors import DataError, StoreError
 from overlap.identity import digest_file
 from overlap.images.packing import INDEX, is_packed, pack
 
@@ -25,12 +26,28 @@ SHARDS = 8
 EVALUATION = "digits"
 """Name of the evaluation set, in the study and in the names of its shards."""
 
+DOWNSTREAM = "letters"
+"""Name of the images of other classes on which features are tried."""
+
+PROBES = "digits-disjoint"
+"""The training set on which linear probes are fitted: of few checkpoints' own."""
+
+NEIGHBOURS = "digits-neighbours.csv"
+"""The second truth about the evaluation set, beside it."""
+
+GROUPS = "digits-groups.csv"
+"""Which digits belong together."""
+
+LOOPS = (0, 6, 8, 9)
+"""Digits with a loop in every hand."""
+
 
 def prepare_data(folder: Path) -> list[Path]:
     """Make the demo's data sets, or keep them.
 
     Args:
-        folder: the demo's folder; shards go to `data/digits` and `data/training/<name>` in it.
+        folder: the demo's folder; shards go to `data/digits`, `data/letters` and `data/training/<name>` in it, and the
+            tables about the digits to `data`.
 
     Returns:
         The evaluation shards, in order.
@@ -44,6 +61,8 @@ def prepare_data(folder: Path) -> list[Path]:
 
         shutil.rmtree(evaluation, ignore_errors=True)
         pack(digits.evaluation(), evaluation, prefix=EVALUATION, shards=SHARDS, classes=[*"0123456789"])
+    _prepare_letters(folder / "data" / DOWNSTREAM)
+    _prepare_tables(folder / "data")
     for name in sorted({recipe.dataset for recipe in recipes()}):
         prepare_training_set(folder, name)
     return sorted(evaluation.glob("*.tar"))
@@ -57,6 +76,35 @@ def prepare_training_set(folder: Path, name: str) -> None:
 
         shutil.rmtree(target, ignore_errors=True)
         pack(digits.training(name), target, prefix=name, shards=1, classes=[*"0123456789"])
+
+
+def _prepare_letters(target: Path) -> None:
+    if not is_packed(target):
+        from overlap.demo import letters
+
+        shutil.rmtree(target, ignore_errors=True)
+        pack(letters.letters(), target, prefix=DOWNSTREAM, shards=2, classes=[*letters.SHAPES])
+
+
+def _prepare_tables(folder: Path) -> None:
+    """What is said of the digits beside their labels: the classes their neighbours bear, and which belong together."""
+    if (folder / NEIGHBOURS).exists() and (folder / GROUPS).exists():
+        return
+    from overlap.demo import digits, neighbours
+
+    keys = {sample.key for sample in digits.evaluation()}
+    groups = [f"{digit},{'loops' if digit in LOOPS else 'no loops'}" for digit in range(digits.CLASSES)]
+    for name, text in {NEIGHBOURS: neighbours.table(keys), GROUPS: "\n".join(["class,group", *groups, ""])}.items():
+        temporary = folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / name)
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: cannot be written ({error.strerror}); free space or name another folder"
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def evaluation_folder(folder: Path) -> Path:

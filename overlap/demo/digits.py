@@ -75,7 +75,7 @@ def _another(sample: Sample) -> int:
 
 
 def _drawn() -> list[Sample]:
-    return [Sample(name, png(counts), "png", digit) for name, counts, digit in fonts.drawings()]
+    return [Sample(name, png(counts), "png", int(digit)) for name, counts, digit in fonts.drawings()]
 
 
 def _shuffled(samples: Iterable[Sample], salt: str) -> list[Sample]:

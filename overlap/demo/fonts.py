@@ -1,4 +1,4 @@
-"""Digits drawn by typefaces, brought to 8x8 the way the handwritten ones were.
+"""Digits and letters drawn by typefaces, brought to 8x8 the way the handwritten digits were.
 
 The handwritten digits (UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, 1998) are 32x32
 bitmaps, size-normalised, of which every 4x4 block was counted: 64 numbers from 0 to 16. The same is done here with the
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from PIL.Image import Image
@@ -44,11 +44,13 @@ BITMAP = 32
 """Side of the bitmap whose blocks are counted."""
 
 
-def drawings() -> Iterator[tuple[str, NDArray[np.uint8], int]]:
-    """Every digit in every typeface at every angle, in a fixed order.
+def drawings(
+    characters: str = "0123456789", angles: Sequence[int] = ANGLES
+) -> Iterator[tuple[str, NDArray[np.uint8], str]]:
+    """Every character in every typeface at every angle, in a fixed order.
 
     Yields:
-        A name (`dejavusans-7-p12`), the counts (8, 8) uint8 from 0 to 16, and the digit.
+        A name (`dejavusans-7-p12`), the counts (8, 8) uint8 from 0 to 16, and the character.
     """
     from matplotlib import get_data_path
     from PIL import ImageFont
@@ -56,10 +58,11 @@ def drawings() -> Iterator[tuple[str, NDArray[np.uint8], int]]:
     folder = Path(get_data_path()) / "fonts" / "ttf"
     for typeface in TYPEFACES:
         font = ImageFont.truetype(folder / f"{typeface}.ttf", size=4 * BITMAP)
-        for digit in range(10):
-            for angle in ANGLES:
+        for character in characters:
+            for angle in angles:
                 sign = "m" if angle < 0 else "p"
-                yield f"{typeface.lower()}-{digit}-{sign}{abs(angle)}", _counts(_glyph(str(digit), font, angle)), digit
+                name = f"{typeface.lower()}-{character.lower()}-{sign}{abs(angle)}"
+                yield name, _counts(_glyph(character, font, angle)), character
 
 
 def _glyph(text: str, font: object, angle: int) -> Image:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from overlap.demo.data import EVALUATION, SHARDS
+from overlap.demo.data import DOWNSTREAM, EVALUATION, GROUPS, NEIGHBOURS, PROBES, SHARDS
+from overlap.demo.letters import SHAPES
 from overlap.demo.recipes import MEAN, STD, Recipe, recipes
 from overlap.errors import StoreError
 
@@ -23,6 +24,21 @@ name = "overlap-demo"
 [data.{data}]
 shards = "data/{data}/{data}-{{000000..{last:06d}}}.tar"
 classes = 10
+groups = "data/{groups}"                  # which classes belong together
+truths = {{ neighbours = "data/{neighbours}" }}   # other labels of the same images, under which all is asked again
+
+# Digits that few of the checkpoints were trained on: linear probes on features are fitted to them.
+[data.train]
+shards = "data/training/{probes}"
+classes = 10
+
+# Letters drawn by typefaces, each with whatever holds of its shape: features are tried on them.
+[data.{downstream}]
+shards = "data/{downstream}"
+classes = {shapes}
+names = {names}
+role = "downstream"
+multi_label = true
 
 [store]
 uri = "store"                              # (!) "s3://bucket/prefix"
@@ -33,6 +49,7 @@ uri = "store"                              # (!) "s3://bucket/prefix"
 
 [predict]
 dtype = "float32"
+features = true                           # store penultimate features beside the logits
 """
 
 
@@ -61,8 +78,18 @@ def write_study(folder: Path) -> Path:
 
 
 def study_toml() -> str:
-    """The text of the study file: the evaluation set, the store, and an entry for each recipe."""
-    return "\n".join([HEAD.format(data=EVALUATION, last=SHARDS - 1), *(_entry(recipe) for recipe in recipes())])
+    """The text of the study file: the data sets, the store, and an entry for each recipe."""
+    head = HEAD.format(
+        data=EVALUATION,
+        last=SHARDS - 1,
+        groups=GROUPS,
+        neighbours=NEIGHBOURS,
+        probes=PROBES,
+        downstream=DOWNSTREAM,
+        shapes=len(SHAPES),
+        names=_toml([*SHAPES]),
+    )
+    return "\n".join([head, *(_entry(recipe) for recipe in recipes())])
 
 
 def _entry(recipe: Recipe) -> str:

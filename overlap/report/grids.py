@@ -88,7 +88,18 @@ GRIDS = (
     Grid(
         "category_tests",
         "Tests by permutation of models",
-        ("measure", "selection", "test", "category_a", "category_b", "estimate", "low", "high", "p_value"),
+        (
+            "measure",
+            "selection",
+            "test",
+            "category_a",
+            "category_b",
+            "estimate",
+            "low",
+            "high",
+            "p_value",
+            "p_adjusted",
+        ),
     ),
     Grid(
         "axes",
@@ -114,6 +125,7 @@ GRIDS = (
         "rank",
         most=110_000,
     ),
+    Grid("divisive", "Images that divide the zoo", ("rank", "key", "label", "right", "pairs", "share")),
     Grid(
         "pair_ensembles",
         "Ensembles of two",
@@ -187,7 +199,7 @@ GRIDS = (
     Grid(
         "feature_pairs",
         "Pairs, similarity of features",
-        ("model_a", "model_b", "category", "cka", "r2_a_from_b", "r2_b_from_a"),
+        ("model_a", "model_b", "category", "cka", "cka_low", "cka_high", "r2_a_from_b", "r2_b_from_a"),
         "cka",
         "cka",
         spare=("n", "dimension_a", "dimension_b"),
@@ -208,9 +220,26 @@ GRIDS = (
         ("base", "other", "category", "order", "dimension", "accuracy"),
     ),
     Grid(
+        "feature_compression_summary",
+        "Features needed, by category",
+        ("category", "order", "target", "pairs", "reached", "dimension", "dimension_low", "dimension_high"),
+    ),
+    Grid(
         "feature_downstream",
         "Downstream data",
-        ("data", "model_a", "model_b", "metric", "value", "low", "high", "gain_best", "gain_low", "gain_high"),
+        (
+            "data",
+            "model_a",
+            "model_b",
+            "metric",
+            "trained_on",
+            "value",
+            "low",
+            "high",
+            "gain_best",
+            "gain_low",
+            "gain_high",
+        ),
         "-value",
     ),
 )

@@ -39,6 +39,8 @@ MEASURES: Mapping[str, Measure] = {
     "correlation": Measure("correlation of correctness ρ", "the correlation of correctness", -1),
     "log_odds_ratio": Measure("log odds ratio of correctness", "the log odds ratio", -1),
     "double_fault": Measure("double fault (% of images)", "double fault", -1, percent=True),
+    "gain_best": Measure("gain over the better (points)", "gain over the better of the two", +1, percent=True),
+    "conversion_rate": Measure("conversion rate (%)", "the conversion rate", +1, percent=True),
 }
 
 CHOICES: Mapping[str, tuple[str, str]] = {
@@ -46,6 +48,7 @@ CHOICES: Mapping[str, tuple[str, str]] = {
     "adjusted for difficulty": ("kappa_by_difficulty", "kappa_between"),
     "probabilistic": ("capa", "jensen_shannon"),
     "symmetric KL, disagreement": ("symmetric_kl", "disagreement"),
+    "gain and conversion": ("gain_best", "conversion_rate"),
     "association": ("yule_q", "correlation"),
     "odds, double fault": ("log_odds_ratio", "double_fault"),
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from overlap.report.findings import Findings, Search, find
 from overlap.report.palette import label
 from overlap.report.results import Results
+from overlap.report.tested import tested
 from overlap.report.wording import number, percent, points
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def summary(results: Results, *, report: str | None = None, tracking: str | None
             parts.append(Text(f"{said} {pair['model_a']} + {pair['model_b']}  κ {_kappa(pair)}"))
     if found.categories:
         parts += [Text(), _categories(found)]
+    if lines := tested(results):
+        width = max(len(heading) for heading, _ in lines)
+        parts += [Text(), *(Text(f"{heading:{width}}  {said}") for heading, said in lines)]
     if found.best_search:
         parts += [Text(), _steps(found.best_search)]
     if results.absent:

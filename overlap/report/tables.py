@@ -113,6 +113,10 @@ KINDS: Mapping[str, Kind] = {
         "a linear probe on the first features of two models by covariance, or at random",
         *("base", "other", "category", "order", "dimension", "accuracy"),
     ),
+    "feature_compression_summary": _kind(
+        "a category and order of features: how many are needed for a share of the base's accuracy",
+        *("category", "order", "target", "pairs", "reached", "dimension"),
+    ),
     "feature_downstream": _kind(
         "a downstream data set and one model, or two with their features concatenated",
         *("data", "model_a", "model_b", "metric", "value"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from overlap.checkpoint_sections import CheckpointEntry
 from overlap.methodology import Training
-from overlap.sections import CheckpointEntry
 from overlap.zoo import clip, open_clip_training, timm_names, timm_training
 from overlap.zoo.timm_training import Derived
 

@@ -20,14 +20,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from overlap import files
+from overlap.checkpoint_sections import CheckpointEntry, Description, ZooQuery
 from overlap.errors import CheckpointError, DataError, StoreError, StudyError
 from overlap.fields import is_uri
 from overlap.mistakes import explain
-from overlap.sections import CheckpointEntry, Description
+from overlap.sections import SECTIONS
 from overlap.store.objects import READERS
-from overlap.study_tables import SECTIONS
 from overlap.zoo.checkpoint import Rejected
-from overlap.zoo_query import ZooQuery
 
 WEIGHTS = (".safetensors", ".pth", ".pt")
 DESCRIPTION = "checkpoint.toml"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from overlap.checkpoint_sections import Preprocess
 from overlap.errors import CheckpointError
-from overlap.sections import Preprocess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

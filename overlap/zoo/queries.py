@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import CheckpointError, StudyError
 from overlap.zoo import clip, open_clip_training, timm_names
 from overlap.zoo.open_clip_training import QUICK
 from overlap.zoo.sources import source
 from overlap.zoo.timm_parameters import parameters, table
-from overlap.zoo_query import ZooQuery
 
 
 @dataclass(frozen=True)

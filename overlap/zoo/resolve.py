@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from overlap.checkpoint_sections import CheckpointEntry, ZooQuery
 from overlap.errors import CheckpointError, StudyError
-from overlap.sections import CheckpointEntry, Data
+from overlap.sections import Data
 from overlap.study import Study
 from overlap.zoo import clip
 from overlap.zoo.checkpoint import CLASSIFIER, Architecture, Candidate, Numeric, Rejected
@@ -18,7 +19,6 @@ from overlap.zoo.preprocessing import Preprocessing, override
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
 from overlap.zoo.texts import ZeroShot, zero_shot
-from overlap.zoo_query import ZooQuery
 
 COMMON = "imagenet-1k"
 """What the source's own weights with 1,000 classes tell apart, on data whose class numbers are said to be synsets."""

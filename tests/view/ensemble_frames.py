@@ -10,6 +10,7 @@ import polars as pl
 from PIL import Image
 
 from overlap.report import Results
+from overlap.report.thumbnails import wanted
 from tests.view import further_frames as further
 from tests.view.frames import pair_ensembles_of, right_bits, simulated, zoo
 
@@ -105,9 +106,10 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
     cka = np.clip(0.3 + 0.6 * kappa + rng.normal(scale=0.05, size=size), 0, 1)
     similar = pairs.select("model_a", "model_b", "category", "n").with_columns(
         pl.lit(2048).alias("dimension_a"), pl.lit(768).alias("dimension_b"), pl.Series("cka", cka),
+        *further.interval("cka", cka, 0.02),
         pl.Series("r2_a_from_b", np.clip(cka - 0.1, 0, 1)), pl.Series("r2_b_from_a", np.clip(cka - 0.2, 0, 1)),
         pl.lit(None, pl.String).alias("reason"))  # fmt: skip
-    mixing, summary, compression = [], [], []
+    mixing, summary, compression, needs = [], [], [], []
     for number, ((category,), group) in enumerate(pairs.group_by("category", maintain_order=True)):
         pick = group.head(2).select("model_a", "model_b").rows()
         for base, other in pick:
@@ -121,17 +123,20 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
                     for draw in range(2):
                         accuracy = 0.7 + 0.04 * rate + height * 4 * rate * (1 - rate) + 0.003 * draw
                         mixing.append((base, other, category, control, rate, draw, 512, "train", 1000, accuracy))
-            for order, speed in (("covariance", 90 + 40 * (4 - number)), ("random", 300)):
+            for order, speed in (("covariance", 90 + 40 * (4 - number)), ("random", 300), ("base", 350)):
                 for dimension in range(64, 1025, 64):
                     reached = 0.8 * (1 - np.exp(-dimension / speed))
                     compression.append((base, other, category, order, dimension, "train", 1000, reached))
+        for order, needed in (("covariance", 900 - 150 * number), ("random", 1000)):
+            needs.append((category, order, 0.95, len(pick), len(pick), 3, needed, needed - 60, needed + 60, None))
         for control, height in (("pair", 0.02 + 0.03 * number), ("halves", 0.0), ("shuffled", -0.15)):
             summary.append((category, control, len(pick), 3, height, height - 0.012, height + 0.012,
                             height - 0.02, height - 0.032, height - 0.008, None))  # fmt: skip
     first = pairs.head(3).select("model_a", "model_b").rows()
-    down = [("voc", name, None, "map_11", 0.70 + 0.02 * n, 0.69, 0.76, None, None, None, 400, None)
+    down = [("voc", name, None, "map_11", "train", 0.70 + 0.02 * n, 0.69, 0.76, None, None, None, 400, None)
             for n, name in enumerate(dict.fromkeys(name for pair in first for name in pair))]  # fmt: skip
-    down += [("voc", a, b, "map_11", 0.76, 0.74, 0.78, 0.02 - 0.01 * n, 0.005 - 0.01 * n, 0.035 - 0.01 * n, 400, None)
+    down += [("voc", a, b, "map_11", "train",
+              0.76, 0.74, 0.78, 0.02 - 0.01 * n, 0.005 - 0.01 * n, 0.035 - 0.01 * n, 400, None)
              for n, (a, b) in enumerate(first)]  # fmt: skip
     held = ("base", "other", "category")
     gains = (f"gain_{of}{end}" for of in ("base", "other") for end in ("", "_low", "_high"))
@@ -139,10 +144,17 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
         "feature_mixing": (mixing, (*held, "control", "rate", "draw", "dimension", "trained_on", "n", "accuracy")),
         "feature_mixing_summary": (summary, ("category", "control", "pairs", "models", *gains, "reason")),
         "feature_compression": (compression, (*held, "order", "dimension", "trained_on", "n", "accuracy")),
+        "feature_compression_summary": (
+            needs,
+            (
+                *("category", "order", "target", "pairs", "reached", "models"),
+                *("dimension", "dimension_low", "dimension_high", "reason"),
+            ),
+        ),
         "feature_downstream": (
             down,
             (
-                *("data", "model_a", "model_b", "metric", "value", "low", "high"),
+                *("data", "model_a", "model_b", "metric", "trained_on", "value", "low", "high"),
                 *("gain_best", "gain_low", "gain_high", "n", "reason"),
             ),
         ),
@@ -173,15 +185,17 @@ def whole(models: int = 36, images: int = 1500, classes: int = 20, seed: int = 0
     by_class, by_group = further.scores(results.models, classes, rng)
     categories = results.categories["category"].to_list()
     driving = further.driving(pairs, keys, labels, rng)
+    divisive = further.divisive(pairs, bits, keys, labels)
     more = {
         "divergence": measured, "divergence_categories": averages, "category_tests": further.tests(averages),
         "axes": further.axes(pairs), "difficulty": further.difficulty(bits, keys, labels), "driving": driving,
+        "divisive": divisive,
         "gain_fits": gain_fits(ensembles, pairs), "theta": further.theta(categories), "specialisation": special,
         "specialisation_categories": further.specialisation_categories(special), "class_scores": by_class,
         "group_scores": by_group, "weak_helps": weak_helps(results.models, rng), "searches": searches(results.models),
         "ensemble_weights": weights(results.models), "pareto": pareto(results.models), **features(pairs, rng),
     }  # fmt: skip
-    shown = driving["key"].value_counts(sort=True)["key"].head(100).to_list()
+    shown = wanted(driving, divisive, most=100)
     return dataclasses.replace(
         results,
         pair_ensembles=ensembles,

@@ -91,12 +91,12 @@ def tests(held: pl.DataFrame) -> pl.DataFrame:
             p_value = {"all": 0.0003, "band": 0.004, "matched": 0.41}[selection]
             ends = {"low": sign * 0.1, "high": sign * 0.5} if sign > 0 else {"low": -0.5, "high": -0.1}
             rows.append({**head, "test": "order", "category_a": None, "category_b": None, "estimate": sign * 0.3,
-                         **ends, "p_value": p_value})  # fmt: skip
+                         **ends, "p_value": p_value, "p_adjusted": None})  # fmt: skip
             for place, name in enumerate(names[:-1]):
                 difference = by[names[place + 1]] - by[name]
                 rows.append({**head, "test": "difference", "category_a": name, "category_b": names[place + 1],
                              "estimate": difference, "low": difference - 0.02, "high": difference + 0.02,
-                             "p_value": p_value * (place + 1) / 2})  # fmt: skip
+                             "p_value": p_value * (place + 1) / 2, "p_adjusted": p_value * 4})  # fmt: skip
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -158,6 +158,22 @@ def driving(pairs: pl.DataFrame, keys: list[str], labels: np.ndarray, rng: np.ra
             "prediction_b": np.where(right == 1, wrong, labels[flat]),
             "confidence_a": np.where(right == 1, sure, 1 - sure),
             "confidence_b": np.where(right == 1, 1 - sure, sure),
+        }
+    )
+
+
+def divisive(pairs: pl.DataFrame, bits: np.ndarray, keys: list[str], labels: np.ndarray) -> pl.DataFrame:
+    right = bits.sum(axis=0)
+    split = right * (len(bits) - right)
+    first = np.argsort(-split, kind="stable")[:100]
+    return pl.DataFrame(
+        {
+            "rank": np.arange(1, len(first) + 1),
+            "key": np.array(keys)[first],
+            "label": labels[first],
+            "right": right[first],
+            "pairs": split[first],
+            "share": split[first] / pairs.height,
         }
     )
 

@@ -124,12 +124,17 @@ def test_scores_of_classes_travel_where_they_say_something(results: Results) -> 
 
 
 def test_thumbnails_of_the_images_that_drive_most_pairs(results: Results) -> None:
-    keys = wanted(results.table("driving"), 5)
+    keys = wanted(results.table("driving"), most=5)
     weight = {}
     for row in results.table("driving").to_dicts():
         weight[row["key"]] = weight.get(row["key"], 0) + 1 / row["rank"]
     assert keys == sorted(weight, key=lambda key: (-round(weight[key], 9), key))[:5]
     assert wanted(pl.DataFrame()) == []
+    divisive = results.table("divisive")
+    both = wanted(results.table("driving"), divisive)
+    assert both[:24] == divisive["key"].head(24).to_list()
+    assert len(both) == len(set(both))
+    keys = both
     text = render_page(results, [])
     (held,) = re.findall(r'id="thumbnails">(.*?)</script>', text)
     assert base64.b64decode(json.loads(held)[keys[0]]) == results.thumbnails[keys[0]]

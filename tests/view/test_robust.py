@@ -19,7 +19,8 @@ from tests.view.ensemble_frames import whole
 FURTHER = tuple(name for name in KINDS if name not in FIRST)
 KEYS = {"model_a", "model_b", "model", "measure", "category", "selection", "test", "differs", "key", "rank", "combiner",
         "group", "split", "low", "high", "count", "bin", "class", "strong", "search", "kind", "cost", "base", "other",
-        "control", "order", "data", "metric", "dimension", "rate", "right"}  # fmt: skip
+        "control", "order", "data", "metric", "dimension", "rate", "right", "share", "pairs",
+        "target", "reached"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

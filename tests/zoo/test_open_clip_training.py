@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
 from overlap.methodology import Training, category
 from overlap.study import load_study
@@ -17,7 +18,6 @@ from overlap.zoo.open_clip_training import derive, network, tables, tower
 from overlap.zoo.queries import select
 from overlap.zoo.resolve import data_space, resolve
 from overlap.zoo.timm_training import Derived
-from overlap.zoo_query import ZooQuery
 
 open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed (extra clip)")
 

@@ -13,8 +13,8 @@ from timm.data import create_transform, resolve_data_config
 from timm.data.loader import create_loader
 from torchvision.models import get_model_weights, list_models
 
+from overlap.checkpoint_sections import Preprocess
 from overlap.errors import CheckpointError
-from overlap.sections import Preprocess
 from overlap.zoo.preprocessing import Preprocessing, from_signature, from_timm, override
 from overlap.zoo.sources import source
 from tests.photographs import odd_files, photographs

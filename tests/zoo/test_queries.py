@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import timm
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
 from overlap.study import load_study
 from overlap.zoo import timm_names, timm_parameters
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
-from overlap.zoo_query import ZooQuery
 
 
 def chosen(*patterns: str, **filters: object) -> list[str]:

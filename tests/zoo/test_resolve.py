@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 
+from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
 from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
@@ -14,7 +15,6 @@ from overlap.zoo.listing import listing
 from overlap.zoo.queries import select
 from overlap.zoo.resolve import resolve, resolve_for
 from overlap.zoo.sources import source
-from overlap.zoo_query import ZooQuery
 
 HEAD = 'name = "s"\n[data.val]\nshards = "x.tar"\nclasses = 1000\n'
 

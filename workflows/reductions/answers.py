@@ -101,7 +101,7 @@ def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Answers
         DamagedUnits: a certified object is not what its record says.
     """
     models = tuple(model for model in panel.models if model in manifests)
-    reader = Reader.of(plan, panel)
+    reader = Reader.of(plan, panel.images)
     folds, selection = splits.folds(panel.keys), splits.selection(panel.keys)
     size = max(plan.study.analysis.sample, sample_size(plan.dataset.classes))
     sampled = np.flatnonzero(soft.choose(panel.keys, size))

@@ -1,12 +1,12 @@
 """Certified logits, read by image: which rows of which shards take part, and what a checkpoint says there.
 
-Guarantees: images are numbered as in the panel; whatever is read was verified against its record. Memory: one shard of
-one checkpoint at a time, beside what is asked for.
+Guarantees: images are numbered among those that take part, as in a panel; whatever is read was verified against its
+record. Memory: one shard of one checkpoint at a time, beside what is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.panel import Panel
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
 from workflows.plan import Plan, location
@@ -35,11 +34,11 @@ class Reader:
     """(N,): places in the data set of the images that take part, ascending."""
 
     @classmethod
-    def of(cls, plan: Plan, panel: Panel) -> Reader:
-        """The reader of a data set for the images of a panel."""
+    def of(cls, plan: Plan, images: NDArray[np.int64] | None = None) -> Reader:
+        """The reader of a data set; for the images at some places alone, ascending, where these are given."""
         lengths = [len(shard) for shard in plan.dataset.shards]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        places = np.arange(starts[-1]) if panel.images is None else panel.images
+        places = np.arange(starts[-1]) if images is None else images
         return cls(location(plan.study), plan.dataset.name, starts, places)
 
     @cached_property
@@ -62,20 +61,33 @@ class Reader:
 
         Args:
             records: of its units, in the order of the shards.
-            images: numbers within the panel, ascending.
+            images: numbers among those that take part, ascending.
 
         Raises:
             DamagedUnits: an object is not what its record certifies.
         """
-        parts = [part for _, part in self._parts(records, images)]
+        parts = [part for _, part in self._parts(records, images, _logits)]
         return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def features(self, records: Sequence[Record], images: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """A checkpoint's penultimate features of some images, (m, D); arguments and errors as of `read`."""
+        asked = np.arange(images.start, images.stop) if isinstance(images, slice) else images
+        whole: NDArray[np.float32] = np.empty((len(asked), 0), np.float32)
+        for some, part in self._parts(records, asked, _features):
+            if not whole.shape[1]:
+                whole = np.empty((len(asked), part.shape[1]), np.float32)
+            whole[some] = part
+        return whole
 
     def shard_by_shard(self, records: Sequence[Record]) -> Iterator[tuple[slice, NDArray[np.float16]]]:
         """A checkpoint's logits of all images that take part, a shard at a time, each with its images."""
-        yield from self._parts(records, slice(0, len(self.places)))
+        yield from self._parts(records, slice(0, len(self.places)), _logits)
 
     def _parts(
-        self, records: Sequence[Record], images: slice | NDArray[np.int64]
+        self,
+        records: Sequence[Record],
+        images: slice | NDArray[np.int64],
+        take: Callable[[Ledger, Record], NDArray[np.float16]],
     ) -> Iterator[tuple[slice, NDArray[np.float16]]]:
         asked = np.arange(images.start, images.stop) if isinstance(images, slice) else images
         ledger = Ledger(open_objects(self.where), self.data)
@@ -83,4 +95,12 @@ class Reader:
         for shard in np.flatnonzero(np.diff(edges)).tolist():
             some = slice(int(edges[shard]), int(edges[shard + 1]))
             rows = self.places[asked[some]] - self.starts[shard]
-            yield some, np.array(ledger.read(records[shard]).logits[rows])
+            yield some, np.array(take(ledger, records[shard])[rows])
+
+
+def _logits(ledger: Ledger, record: Record) -> NDArray[np.float16]:
+    return ledger.read(record).logits
+
+
+def _features(ledger: Ledger, record: Record) -> NDArray[np.float16]:
+    return ledger.read_features(record).features

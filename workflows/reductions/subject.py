@@ -14,6 +14,7 @@ from overlap.store.objects import Objects
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.reductions import rows
+from workflows.reductions.companions import Companion
 
 REDUCTIONS = 2
 """Version of what the tables mean; raising it reduces everything again."""
@@ -31,6 +32,8 @@ class Subject:
     imported: tuple[Imported, ...]
     gate: Gate
     objects: Objects
+    companions: tuple[Companion, ...] = ()
+    """Data sets of the study whose features it reads too."""
 
     @property
     def name(self) -> str:
@@ -56,6 +59,7 @@ class Subject:
                     "groups": rows.groups_identity(plan),
                     "ensembles": study.ensembles.model_dump(),
                     "analysis": study.analysis.model_dump(),
+                    "features": [study.features.model_dump(), [one.identity for one in self.companions]],
                     "gate": self.gate.identity,
                 }
             )

@@ -9,13 +9,13 @@ the one they predict is the lowest of these.
 
 from __future__ import annotations
 
-from math import exp
-from typing import Any
+from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
+from overlap.analysis.ensembles.candidates import largest, listed
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -25,8 +25,6 @@ LOG, PROBABILITY, WEIGHTED = 0, 1, 2
 
 SLACK = 1 + 1e-12
 """Widens bounds that went through an exponential, whose last digit need not be monotone."""
-
-LANES = 16
 
 
 @compiled
@@ -54,7 +52,7 @@ def count(
         labels: (n, L) accepted classes, padded with -1.
         folds: (n,) calibration folds.
         kinds: (C,) of `LOG`, `PROBABILITY`, `WEIGHTED`.
-        inverse: (C, n, M) 1 / T.
+        inverse: (C, n, M) 1 / T; 1 for `WEIGHTED`.
         normaliser: (C, n, M) log of the sum of exp(z / T).
         weights: (folds, M, M) of the model of the row in the pair of row and column; for `WEIGHTED`.
         right: (M,) right answers over all images.
@@ -74,13 +72,13 @@ def count(
     for x in range(images):
         if (predicted[x] == predicted[x, 0]).all():
             continue
-        accepted, found = _candidates(predicted[x], labels[x], place, candidates)
+        accepted, found = listed(predicted[x], labels[x], place, candidates)
         for model in range(models):
             tops[model] = place[predicted[x, model]]
             for i in range(found):
                 values[i, model] = z[x, model, candidates[i]]
                 z[x, model, candidates[i]] = -np.inf
-            rest[model] = _largest(z[x, model])
+            rest[model] = largest(z[x, model])
             for i in range(found):
                 z[x, model, candidates[i]] = np.float32(values[i, model])
         for k in range(len(kinds)):
@@ -98,7 +96,6 @@ def count(
                 candidates,
                 accepted,
                 z[x],
-                place,
                 kinds[k],
                 inverse[k, x],
                 normaliser[k, x],
@@ -112,39 +109,6 @@ def count(
             )
         for i in range(found):
             place[candidates[i]] = -1
-
-
-@compiled
-def _candidates(predicted: Any, labels: Any, place: Counts, candidates: Counts) -> tuple[int, int]:
-    """List the accepted classes, then the others that are predicted, and say how many of each; `place` finds them."""
-    found = 0
-    for label in labels:
-        if label >= 0 and place[label] < 0:
-            place[label] = found
-            candidates[found] = label
-            found += 1
-    accepted = found
-    for chosen in predicted:
-        if place[chosen] < 0:
-            place[chosen] = found
-            candidates[found] = chosen
-            found += 1
-    return accepted, found
-
-
-@compiled
-def _largest(row: NDArray[np.float32]) -> float:
-    """The largest of a row; the lanes become one vector instruction."""
-    lanes = np.full(LANES, np.float32(-np.inf))
-    whole = len(row) // LANES * LANES
-    for start in range(0, whole, LANES):
-        for lane in range(LANES):
-            value = row[start + lane]
-            lanes[lane] = value if value > lanes[lane] else lanes[lane]
-    largest = lanes.max()
-    for i in range(whole, len(row)):
-        largest = max(largest, row[i])
-    return float(largest)
 
 
 @compiled
@@ -170,7 +134,7 @@ def _score(
 def _scored(kind: int, value: float, inverse: float, normaliser: float) -> float:
     if kind == PROBABILITY:
         return exp(value * inverse - normaliser)
-    return value * inverse if kind == LOG else value
+    return value * inverse
 
 
 @compiled
@@ -182,7 +146,6 @@ def _pairs(
     candidates: Counts,
     accepted: int,
     z: NDArray[np.float32],
-    place: Counts,
     kind: int,
     inverse: Fractions,
     normaliser: Fractions,
@@ -219,7 +182,7 @@ def _pairs(
                 for c in range(accepted, len(scores)):
                     lead = lead and _lead(scores, candidates, a, b, first, other, own, best, accepted, c)
                 if lead and not own > first * bound[a] + other * bound[b]:
-                    lead = not _beaten(z, place, kind, inverse, normaliser, a, b, first, other, own, candidates[best])
+                    lead = not _beaten(z, kind, inverse, normaliser, a, b, first, other, own, candidates[best])
             low, high = min(a, b), max(a, b)
             change = np.int64(lead)
             if j < rights:
@@ -256,7 +219,6 @@ def _lead(
 @compiled
 def _beaten(
     z: NDArray[np.float32],
-    place: Counts,
     kind: int,
     inverse: Fractions,
     normaliser: Fractions,
@@ -267,12 +229,18 @@ def _beaten(
     own: float,
     label: int,
 ) -> bool:
-    """Whether a class that is no candidate has a larger sum, or an equal one and a lower number."""
-    for rival in range(z.shape[1]):
-        if place[rival] < 0:
-            one = _scored(kind, np.float64(z[a, rival]), inverse[a], normaliser[a])
-            two = _scored(kind, np.float64(z[b, rival]), inverse[b], normaliser[b])
-            value = first * one + other * two
-            if value > own or (value == own and rival < label):
-                return True
-    return False
+    """Whether any class is ahead; an accepted one cannot be, as the label is the best and lowest of them."""
+    ahead = 0
+    if kind == PROBABILITY:  # one of the two probabilities is at least half the sum: few classes need exponentials
+        least = log(own / 2) - 1e-9 if own > 0 else -np.inf
+        for rival in range(z.shape[1]):
+            one = np.float64(z[a, rival]) * inverse[a] - normaliser[a]
+            two = np.float64(z[b, rival]) * inverse[b] - normaliser[b]
+            if one > least or two > least:
+                value = exp(one) + exp(two)
+                ahead += value > own or (value == own and rival < label)
+        return ahead > 0
+    for rival in range(z.shape[1]):  # looks at all, so that it becomes vector instructions
+        value = first * (np.float64(z[a, rival]) * inverse[a]) + other * (np.float64(z[b, rival]) * inverse[b])
+        ahead += (value > own) | ((value == own) & (rival < label))
+    return ahead > 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CONTROLS = {"pair": "two models", "halves": "two halves of one", "reinit": "re-initialised", "shuffled": "shuffled"}
-ORDERS = {"covariance": "ranked by covariance", "random": "in random order"}
+ORDERS = {"covariance": "ranked by covariance", "random": "in random order", "base": "the base model alone"}
 FAINT = 60
 """Single pairs drawn behind a panel's means."""
 

@@ -1,5 +1,6 @@
 // What the tables say of one pair: every measure with its interval, ensembles, specialisation, and driving images.
 const SKIPPED = new Set(["model_a", "model_b", "category", "n", "both_right", "only_a", "only_b", "both_wrong", "reason"]);
+const GALLERY = 24;
 const labels = JSON.parse(document.getElementById("names").textContent);
 const pictures = JSON.parse(document.getElementById("thumbnails").textContent);
 
@@ -78,6 +79,19 @@ async function alike(one, other, a, b) {
 
 const labelled = (number) => (number === null ? "–" : labels[number] ?? `class ${number}`);
 
+const pictureOf = (key, words) => (pictures[key] ? element("img", { src: `data:image/jpeg;base64,${pictures[key]}`, alt: words }) : element("span", { class: "blank" }, "no picture on this page"));
+
+// The images on which most pairs disagree, for the page itself.
+async function divide() {
+  const [place, held] = [document.getElementById("gallery"), await load("divisive")];
+  if (!place || !held) return;
+  const of = (name, row) => held.column(name).value(row);
+  const rows = sorted(Array.from({ length: held.rows }, (_, row) => row), held.column("rank"), false).slice(0, GALLERY).filter((row) => pictures[of("key", row)]);
+  if (rows.length === 0) { place.remove(); return; }
+  place.append(element("ol", { class: "images gallery" }, ...rows.map((row) => element("li", {}, pictureOf(of("key", row), labelled(of("label", row))),
+    element("div", {}, element("div", {}, labelled(of("label", row))), element("div", { class: "miss" }, `${whole(of("right", row))} of ${whole(names.size)} right`), element("code", {}, of("key", row)))))));
+}
+
 async function drivers(one, other, a, b) {
   const held = await load("driving");
   const rows = held ? pairRows(held, one, other) : [];
@@ -86,7 +100,7 @@ async function drivers(one, other, a, b) {
   const sure = (name, row) => (of(name, row) === null ? "" : ` (${Math.round(100 * of(name, row))}%)`);
   return block("Images that drive their inconsistency", element("ol", { class: "images" }, ...rows.map((row) => {
     const key = of("key", row);
-    const picture = pictures[key] ? element("img", { src: `data:image/jpeg;base64,${pictures[key]}`, alt: labelled(of("label", row)) }) : element("span", { class: "blank" }, "no picture on this page");
+    const picture = pictureOf(key, labelled(of("label", row)));
     const said = (name, side) => element("div", { class: of("right", row) === side ? "hit" : "miss" }, element("b", {}, of("right", row) === side ? "✓ " : "✗ "), `${name}: ${labelled(of(`prediction_${side}`, row))}${sure(`confidence_${side}`, row)}`);
     return element("li", {}, picture, element("div", {}, element("code", {}, key), element("div", {}, labelled(of("label", row))), said(a, "a"), said(b, "b")));
   })));

@@ -23,6 +23,7 @@ for (const section of document.querySelectorAll(".grid[data-table]")) {
     section.dataset.ready = "yes";
   });
 }
+await divide();
 explain(JSON.parse(document.getElementById("heat").textContent)[0], await load("pairs"));
 document.documentElement.dataset.ready = "yes";
 performance.mark("ready");

@@ -73,8 +73,8 @@ def weak(results: Results) -> Sentence | None:
     if row is None or row["share"] is None:
         return None
     words, standing = chance(row["p_value"])
-    text = f"A weaker partner improves a stronger model in {percent(row['share'])} of the pairs, by "
-    text += f"{points(row['mean_gain'])} points in the mean; "
+    text = f"A weaker partner improves a stronger model in {percent(row['share'])} of the pairs"
+    text += f", by {points(row['mean_gain'])} points in the mean; " if row["mean_gain"] is not None else "; "
     more = row["share"] > 0.5
     if standing == "beyond":
         return Sentence(f"{text}{'more' if more else 'less'} often than not: sign test over models, {words}.", standing)

@@ -39,7 +39,10 @@ def mixing(results: Results) -> Sentence | None:
 
 
 def compression(results: Results) -> Sentence | None:
-    """Features needed for nearly the accuracy that every pair reaches, by category."""
+    """Features needed for the same accuracy, by category: of the summary where there is one, else counted here."""
+    summary = results.table("feature_compression_summary")
+    if summary.height:
+        return _needed(summary)
     table = results.table("feature_compression")
     if table.height:
         table = table.filter(pl.col("order") == "covariance").drop_nulls(["accuracy"])
@@ -52,6 +55,32 @@ def compression(results: Results) -> Sentence | None:
     rows = in_order(least.group_by("category").agg(pl.col("dimension").mean()).sort("category", nulls_last=True))
     told = [f"{label(row['category'])} {row['dimension']:,.0f}" for row in rows.to_dicts()]
     return Sentence(f"Features needed for {percent(target)}, ranked by covariance: {', '.join(told)}. Not tested.")
+
+
+def _needed(summary: pl.DataFrame) -> Sentence | None:
+    """The features each category needs for the highest target that all of them know, and whether intervals part."""
+    own = summary.filter(pl.col("order") == "covariance").drop_nulls(["dimension", "target"])
+    if own.is_empty():
+        return None
+    counts = own.group_by("target").len().sort(["len", "target"], descending=True)
+    target = counts["target"][0]
+    rows = in_order(own.filter(pl.col("target") == target)).to_dicts()
+
+    def show(value: object) -> str:
+        return f"{float(str(value)):,.0f}"
+
+    told = [
+        f"{label(row['category'])} {show(row['dimension'])}"
+        f"{within(row.get('dimension_low'), row.get('dimension_high'), show)}"
+        for row in rows
+    ]
+    text = f"Features needed for {percent(target)} of the base's accuracy, ranked by covariance: {', '.join(told)}"
+    ends = [rows[0].get("dimension_low"), rows[-1].get("dimension_high")]
+    if len(rows) == 1 or ends[0] is None or ends[1] is None:
+        return Sentence(f"{text}.")
+    apart = ends[1] < ends[0]
+    words = "the last needs fewer than the first beyond chance" if apart else "first and last cannot be told apart"
+    return Sentence(f"{text}; {words}.", "beyond" if apart else "within")
 
 
 def similarity(results: Results) -> Sentence | None:

@@ -38,8 +38,10 @@ def chance(p_value: float | None) -> tuple[str, Standing]:
     """Words about a p-value, and what it makes of the sentence."""
     if p_value is None:
         return "not tested", "untested"
-    shown = f"p = {p_value:.2g}" if p_value >= 0.001 else "p < 0.001"
-    return shown, "beyond" if p_value < SIGNIFICANT else "within"
+    below = p_value < SIGNIFICANT
+    rounded = (f"{p_value:.{digits}g}" for digits in (2, 3, 17))
+    shown = next(text for text in rounded if (float(text) < SIGNIFICANT) == below)
+    return f"p = {shown}" if p_value >= 0.001 else "p < 0.001", "beyond" if below else "within"
 
 
 def over(low: float | None, high: float | None, null: float = 0.0) -> Standing:
