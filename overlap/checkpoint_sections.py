@@ -63,6 +63,8 @@ class Description(Section):
     """The same as a file: a WordNet id a line, by class number of the head."""
     features: Flag | Annotated[str, Field(min_length=1)] = True
     """Where the study stores any: false for none of this checkpoint, or the layer that makes its logits by name."""
+    head: Literal["linear_probe"] | None = None
+    """How a backbone without a classifier gets one: fitted on the study's set with the role train."""
     templates: Annotated[tuple[Template, ...], Several] = ()
     """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
     preprocess: Preprocess = Preprocess()
@@ -83,6 +85,13 @@ class CheckpointEntry(Description):
             raise ValueError(f"'{self.id}' needs exactly one of source and factory")
         if self.class_space is not None and self.synsets is not None:
             raise ValueError(f"'{self.id}': class_space and synsets both say what its head tells apart; give one")
+        if self.head is not None and (self.factory is not None or self.class_space is not None or self.synsets):
+            raise ValueError(
+                f"'{self.id}': head = \"{self.head}\" is for a source's architectures, and has the classes of the "
+                "training set; leave out factory, class_space and synsets"
+            )
+        if self.head is not None and self.features is False:
+            raise ValueError(f"'{self.id}': a linear probe is fitted to its features; leave out features = false")
         if self.factory is not None and self.weights is None:
             raise ValueError(f"'{self.id}' is built by a factory and needs weights")
         if self.factory is not None and not re.fullmatch(r"[\w.]+:[\w.]+", self.factory):

@@ -22,6 +22,7 @@ from overlap.zoo import hub
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
 from overlap.zoo.resolve import resolve_for
 from overlap.zoo.weights import Staged, is_remote, out_of_reach, recall, recall_named, stage
+from workflows import probe_heads
 
 PAGE = 1000
 """Keys in one answer of S3 to a listing."""
@@ -88,6 +89,9 @@ def make_plan(
     dataset = datasets.load(name, data, objects, study.store.endpoint_url, limit=limit, verify=verify, mapper=mapper)
     if limit is not None:
         dataset = replace(dataset, name=smoke.part(name, limit))
+    if data.role != "train":
+        checkpoints, waiting = probe_heads.settle(study, checkpoints, objects, limit)
+        unusable += waiting
     plan = Plan(study, dataset, tuple(checkpoints), (*rejected, *unusable), frozenset())
     return refresh(plan, objects, verify=verify)
 
@@ -150,7 +154,7 @@ def _identify(
     objects = open_objects(where)
     found: list[Staged | str | None] = [None] * len(candidates)
     if not verify:
-        texts = [one.zero_shot for one in candidates]
+        texts = [one.made for one in candidates]
         known = recall([one.weights for one in candidates], objects, where.endpoint_url, texts, local=offline)
         found = [
             f"checkpoint '{candidate.id}': {told}" if isinstance(told, CheckpointError) else told
@@ -164,7 +168,7 @@ def _identify(
         lost = [one for one, told in zip(candidates, found, strict=True) if told is None and one.weights in reach]
         why = {one.id: told for one in lost if isinstance(told := reach[one.weights], str)}
         lost = [one for one in lost if one.id in why]
-        kept = recall_named([one.weights for one in lost], objects, [one.zero_shot for one in lost])
+        kept = recall_named([one.weights for one in lost], objects, [one.made for one in lost])
         settled = {one.id: staged or why[one.id] for one, staged in zip(lost, kept, strict=True)}
         found = [settled.get(one.id) if told is None else told for one, told in zip(candidates, found, strict=True)]
     unstaged = [
@@ -185,6 +189,6 @@ def _identify(
 def _stage(where: Location, asked: tuple[Candidate, bool]) -> Staged | str:
     candidate, local = asked
     try:
-        return stage(candidate.weights, open_objects(where), where.endpoint_url, candidate.zero_shot, local=local)
+        return stage(candidate.weights, open_objects(where), where.endpoint_url, candidate.made, local=local)
     except CheckpointError as error:
         return f"checkpoint '{candidate.id}': {error}"

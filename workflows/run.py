@@ -7,11 +7,13 @@ down.
 
 from __future__ import annotations
 
+from functools import partial
+
 from overlap.images.dataset import in_process
 from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.objects import check, open_objects
 from overlap.study import Study
-from workflows import across
+from workflows import across, probe_fits
 from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
@@ -52,14 +54,16 @@ def run(
             return outcomes
         # Another machine does not have this one's files: then they are hashed here.
         mapper = in_process if address is not None and study.names_local_files else cluster.map
-        plans = [
-            make_plan(study, name, limit=limit, verify=verify, offline=offline, mapper=mapper) for name in study.data
-        ]
+        planned = partial(make_plan, study, limit=limit, verify=verify, offline=offline, mapper=mapper)
+        plans = [planned(name) for name in study.data]
         for line in no_network([rejected for plan in plans for rejected in plan.rejected]):
             tell.say(line)
         for plan in plans:
             truths_of(plan)  # a mistake in one is said before anything is predicted
-        outcomes = [Outcome(plan.dataset.name, plan.role, units=plan.units) for plan in plans]
+        plans, done = probe_fits.before(plans, stages, planned, verify=verify)
+        outcomes = [
+            done.get(plan.dataset.name) or Outcome(plan.dataset.name, plan.role, units=plan.units) for plan in plans
+        ]
         # Sets of every role are predicted before any is reduced: reductions of features read all of them.
         predicted = [stages.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
         further = stages.reduce_all(predicted, outcomes)

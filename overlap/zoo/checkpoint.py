@@ -10,6 +10,7 @@ from overlap.identity import fingerprint
 from overlap.methodology import Training
 from overlap.zoo.class_spaces import ClassMap
 from overlap.zoo.preprocessing import Preprocessing
+from overlap.zoo.probe_head import ProbeHead
 from overlap.zoo.texts import ZeroShot
 
 SCHEMA = 1
@@ -81,8 +82,15 @@ class Candidate:
     """From the head's classes to the data's; None where they are the same."""
     zero_shot: ZeroShot | None = None
     """Texts that the head is made of where the weights are staged; the digest of what is stored stands for them."""
+    probe: ProbeHead | None = None
+    """The place of a head that is fitted on the training set; the digest of what is stored stands for it."""
     features: str | None = None
     """The layer whose input is stored beside the logits, `classifier` for the one that is found; None stores none."""
+
+    @property
+    def made(self) -> ZeroShot | ProbeHead | None:
+        """What is made of the weights where they are staged; None where they are stored as they are."""
+        return self.zero_shot or self.probe
 
     @property
     def output(self) -> str:

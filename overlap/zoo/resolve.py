@@ -16,6 +16,7 @@ from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
 from overlap.zoo.folders import checkpoints_in, tame
 from overlap.zoo.preprocessing import Preprocessing, override
+from overlap.zoo.probe_head import ProbeHead
 from overlap.zoo.queries import select
 from overlap.zoo.sources import source
 from overlap.zoo.texts import ZeroShot, zero_shot
@@ -164,6 +165,31 @@ def _texts(entry: CheckpointEntry, name: str, classes: int, space: ClassSpace | 
     return zero_shot(name, entry.arguments, entry.templates, names, classes, space, allow_pickle=entry.allow_pickle)
 
 
+def _probe(
+    entry: CheckpointEntry, study: Study, architecture: Architecture, classes: int, space: ClassSpace | None
+) -> tuple[ProbeHead, ClassMap | None]:
+    """The place of a linear probe, and how the training set's classes are mapped to the data's."""
+    trained = [name for name, data in study.data.items() if data.role == "train"]
+    if len(trained) != 1:
+        raise CheckpointError(
+            f"'{entry.id}': its linear probe is fitted on one set with the role train, and there "
+            f"{'is none' if not trained else f'are {len(trained)}'}; add [data.train], or leave it out"
+        )
+    train = study.data[trained[0]]
+    known = data_space(trained[0], train)
+    if known is not None and space is not None:
+        mapped = class_map(known, space)
+    elif train.classes == classes:
+        mapped = None
+    else:
+        raise CheckpointError(
+            f"'{entry.id}': its linear probe tells the {train.classes} classes of data.{trained[0]} apart, the data "
+            f"has {classes}; give both their class_space or synsets"
+        )
+    name, arguments = architecture.name, architecture.arguments
+    return ProbeHead(architecture.source, name, train.classes, arguments, entry.allow_pickle), mapped
+
+
 def _candidate(
     entry: CheckpointEntry, study: Study, classes: int, space: ClassSpace | None, names: Sequence[str]
 ) -> Candidate:
@@ -187,15 +213,22 @@ def _candidate(
             raise CheckpointError(f"source '{entry.source}' is not SOURCE:NAME, for instance timm:resnet50.a1_in1k")
         base = source(library).preprocessing(name)
         if library == clip.SOURCE:
+            if entry.head is not None:
+                raise CheckpointError(f"'{entry.id}' has a zero-shot head; leave out head = \"{entry.head}\"")
             texts = _texts(entry, name, classes, space, names)
         else:
-            own = source(library).classes(name) if entry.weights is None else None
+            own = source(library).classes(name) if entry.weights is None and entry.head is None else None
         architecture = Architecture(source=library, name=name, arguments=dict(entry.arguments))
     if entry.templates and texts is None:
         raise CheckpointError(
             f"'{entry.id}' has templates, which are for zero-shot heads (open_clip:…); leave them out"
         )
-    head, mapped = _head(entry, own, classes, space) if texts is None else (classes, None)
+    probe: ProbeHead | None = None
+    if entry.head is not None and texts is None:
+        probe, mapped = _probe(entry, study, architecture, classes, space)
+        head = probe.classes
+    else:
+        head, mapped = _head(entry, own, classes, space) if texts is None else (classes, None)
     return Candidate(
         id=entry.id,
         architecture=architecture,
@@ -204,6 +237,7 @@ def _candidate(
         classes=head,
         class_map=mapped,
         zero_shot=texts,
+        probe=probe,
         weights=entry.weights or str(entry.source),
         allow_pickle=entry.allow_pickle,
         published_top1=entry.published_top1,

@@ -22,6 +22,7 @@ from overlap.store.objects import READERS, Objects
 from overlap.study import is_uri
 from overlap.zoo import hub
 from overlap.zoo.node_cache import NodeCache
+from overlap.zoo.probe_head import ProbeHead
 from overlap.zoo.sources import SOURCES, source
 from overlap.zoo.texts import ZeroShot
 
@@ -29,6 +30,8 @@ INDEX = "weights-index"
 """Kind of the memo of all weights together."""
 SCHEMA = 1
 """Version of what that memo holds."""
+Made = ZeroShot | ProbeHead
+"""What is made of weights before they are stored: a head of texts, or the place of one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def recall(
     references: Sequence[str],
     objects: Objects,
     endpoint_url: str | None = None,
-    texts: Sequence[ZeroShot | None] | None = None,
+    texts: Sequence[Made | None] | None = None,
     *,
     local: bool = False,
 ) -> list[Staged | CheckpointError | None]:
@@ -57,7 +60,7 @@ def recall(
         references: paths, `s3://` or `http(s)://` addresses, or `timm:NAME` / `torchvision:NAME` for the source's own.
         objects: the store.
         endpoint_url: server of `s3://` addresses.
-        texts: by reference what a zero-shot head is made of, None for what is stored as it is.
+        texts: by reference what a head is made of, None for what is stored as it is.
         local: ask no web server; what lies on one is then None.
 
     Returns:
@@ -102,7 +105,7 @@ def recall(
 
 
 def recall_named(
-    references: Sequence[str], objects: Objects, texts: Sequence[ZeroShot | None] | None = None
+    references: Sequence[str], objects: Objects, texts: Sequence[Made | None] | None = None
 ) -> list[Staged | None]:
     """What the store holds of weights by their names alone, whatever has become of those names since.
 
@@ -152,13 +155,14 @@ def stage(
     reference: str,
     objects: Objects,
     endpoint_url: str | None = None,
-    texts: ZeroShot | None = None,
+    texts: Made | None = None,
     *,
     local: bool = False,
 ) -> Staged:
     """Bring weights into the store and remember it; arguments as for `recall`, of one reference.
 
-    Of a zero-shot classifier the image tower is stored, and the head that is made of the texts here.
+    Of a zero-shot classifier the image tower is stored, and the head that is made of the texts here; of a backbone for
+    a linear probe the backbone with a head of zeros.
 
     Raises:
         CheckpointError: the weights cannot be had; the text names them and the mend.
@@ -221,22 +225,33 @@ def _on_web(reference: str) -> bool:
     return is_uri(reference) and not reference.startswith("s3://")
 
 
-def _named(reference: str, texts: ZeroShot | None = None) -> str:
+def _named(reference: str, texts: Made | None = None) -> str:
     return memo.key("weights-named", {"reference": reference, **_of(texts)})
 
 
-def _memo(version: files.Version, texts: ZeroShot | None = None) -> str:
+def _memo(version: files.Version, texts: Made | None = None) -> str:
     return memo.key("weights", asdict(version) | _of(texts))
 
 
-def _of(texts: ZeroShot | None) -> dict[str, str]:
+def _of(texts: Made | None) -> dict[str, str]:
     return {} if texts is None else {"texts": texts.digest}
 
 
-def _make_head(reference: str, texts: ZeroShot, path: Path, endpoint_url: str | None, local: bool) -> None:
-    from overlap.zoo import zero_shot
+def _make_head(reference: str, texts: Made, path: Path, endpoint_url: str | None, local: bool) -> None:
+    from overlap.zoo import probe_head, zero_shot
+    from overlap.zoo.state_dicts import read_state_dict
 
     library, _, name = reference.partition(":")
+    if isinstance(texts, ProbeHead):
+        backbone = path.with_name("backbone")
+        if library in SOURCES:
+            _download_pretrained(library, name, backbone, local)
+        else:
+            with _confined():
+                files.copy_to(reference, backbone, endpoint_url)
+        state = read_state_dict(backbone, reference, allow_pickle=texts.allow_pickle)
+        probe_head.write(texts, state, reference, path)
+        return
     if library in SOURCES:
         try:
             towers = hub.obtain(source(library).published(name), local=local)
