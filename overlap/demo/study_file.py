@@ -50,6 +50,10 @@ uri = "store"                              # (!) "s3://bucket/prefix"
 [predict]
 dtype = "float32"
 features = true                           # store penultimate features beside the logits
+
+[features]
+pairs_per_category = 2                    # for which probes are fitted on mixed features
+draws = 2
 """
 
 
