@@ -97,7 +97,8 @@ GROUPS = (
 MIXING = (
     "A linear probe on features drawn at random from two models, the number held at the base's. If half and half beats "
     "both ends, the two know different things. Controls: two halves of one model (nothing to gain), a re-initialised "
-    "pair, and the partner's features shuffled over images (only harm). Faint lines are single pairs."
+    "pair, and the partner's features shuffled over images (only harm; they may fall out of the "
+    "frame). Faint lines are single pairs."
 )
 
 COMPRESSION = (
