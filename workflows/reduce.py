@@ -112,7 +112,7 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
-    thumbnails, unread = pictures(plan, tables["driving"])
+    thumbnails, unread = pictures(plan, tables["driving"], tables["divisive"])
     tables |= {
         "models": models_table(rows.model_rows(whole, plan, subject.manifests, answers.by_name, gated.quarantined)),
         "pairs": table,

@@ -50,6 +50,13 @@ uri = "store"                              # (!) "s3://bucket/prefix"
 [predict]
 dtype = "float32"
 features = true                           # store penultimate features beside the logits
+
+[ensembles]
+anchors = ["cnn-1"]                       # also search from this one, and add weak ones to it
+
+[features]
+pairs_per_category = 2                    # for which probes are fitted on mixed features
+draws = 2
 """
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+SEARCHED = ("size", "distinct", "accuracy_select", "accuracy_test", "gain", "gain_low", "gain_high", "optimism")
+
 WHY_NULL: Mapping[str, str] = {
     "n": "not complete: nothing was counted",
     "accuracy": "not complete, or no image",
@@ -66,6 +68,33 @@ WHY_NULL: Mapping[str, str] = {
     "anchor": "the search starts from no model",
     "nll_test": "the search looks at accuracy alone",
     "model_b": "one model alone",
+    "weak_helps.accuracy": "the row of all models",
+    "weak_helps.p_value": "tested over all models alone, in the last row",
+    "weak_helps.share": "no weaker model",
+    "weak_helps.mean_gain": "no weaker model",
+    "p_adjusted": "a test of the order of all categories, or one without p",
+    "axes.error_inconsistency": "pairs that are only counted, or too few models for an interval",
+    "axes.kappa": "pairs that are only counted, or too few models for an interval",
+    "axes.gain_best": "pairs that are only counted, or without logits, or too few models for an interval",
+    "specialisation.favours_a": "no groups, or none on which it is more confident than on the others",
+    "specialisation.favours_b": "no groups, or none on which it is more confident than on the others",
+    "name": "the data set names no classes",
+    "gflops": "the cost of a member is unknown",
+    "parameters": "the cost of a member is unknown",
+    "milliseconds": "the cost of a member is unknown",
+    "uncertified": "no choice of this search is certified",
+    **dict.fromkeys((f"searches.{column}" for column in SEARCHED), "the search found no ensemble; the row says why"),
+    "pareto.budget": "on the front, found under no budget of its own",
+    "r2_a_from_b": "measured for the pairs that probes were asked for alone",
+    "r2_b_from_a": "measured for the pairs that probes were asked for alone",
+    "feature_mixing.category": "a control of one model with itself",
+    "feature_mixing_summary.category": "a control of one model with itself",
+    "feature_mixing_summary.gain_base": "too few models for an interval",
+    "feature_mixing_summary.gain_other": "the control has no other end, or too few models for an interval",
+    "feature_compression_summary.dimension": "no pair reaches the target, or too few models for an interval",
+    "feature_downstream.gain_best": "one model alone",
+    "feature_downstream.gain_low": "one model alone, or no interval",
+    "feature_downstream.gain_high": "one model alone, or no interval",
 }
 
 NOT_TOLD = frozenset(
@@ -87,6 +116,7 @@ def absences(tables: Mapping[str, pl.DataFrame]) -> list[tuple[str, str, int, in
             absent = column.null_count() + (int(column.is_nan().sum()) if column.dtype.is_float() else 0)
             if absent:
                 bare = column.name.removesuffix("_low").removesuffix("_high")
-                reason = WHY_NULL.get(column.name) or WHY_NULL.get(bare, "")
+                keys = (f"{name}.{column.name}", f"{name}.{bare}", column.name, bare)
+                reason = next((WHY_NULL[key] for key in keys if key in WHY_NULL), "")
                 found.append((name, column.name, absent, table.height, reason))
     return found

@@ -77,9 +77,9 @@ PARETO = (
 )
 
 THETA = (
-    "θ is the angle in the plane of the two models' calibrated confidences, 0° where both are equally sure. Where the "
-    "two curves at the right stand apart, whoever is right is also the more confident, so an average of the two "
-    "keeps the right answer. Model 1 is the more accurate of each pair. Each histogram has the same area."
+    "θ is the angle in the plane of the two models' calibrated confidences, 0° where both are equally sure; to the "
+    "right the more accurate is the more confident. Where the two curves at the right stand apart, whoever is right is "
+    "also the more confident, so an average of the two keeps the right answer. Each histogram has the same area."
 )
 
 SPREAD = (
@@ -97,7 +97,8 @@ GROUPS = (
 MIXING = (
     "A linear probe on features drawn at random from two models, the number held at the base's. If half and half beats "
     "both ends, the two know different things. Controls: two halves of one model (nothing to gain), a re-initialised "
-    "pair, and the partner's features shuffled over images (only harm). Faint lines are single pairs."
+    "pair, and the partner's features shuffled over images (only harm; they may fall out of the "
+    "frame). Faint lines are single pairs."
 )
 
 COMPRESSION = (

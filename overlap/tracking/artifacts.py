@@ -11,7 +11,11 @@ from pathlib import Path
 from overlap.report.figures import Figure
 from overlap.report.results import Results
 
-SHOWN_IN_PLACE = ("models", "categories", "ensembles")
+SHOWN_IN_PLACE = (
+    *("models", "categories", "ensembles", "divergence_categories", "category_tests", "axes", "gain_fits", "searches"),
+    *("pareto", "specialisation_categories", "feature_mixing_summary", "feature_compression_summary"),
+    "feature_downstream",
+)
 
 
 def write(folder: Path, results: Results, figures: Sequence[Figure], page: str | None) -> None:

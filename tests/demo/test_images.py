@@ -59,7 +59,7 @@ def test_drawings_are_whole_distinct_and_look_like_what_they_are_called() -> Non
     assert len({name for name, _, _ in drawn}) == len(drawn)
     assert len({counts.tobytes() for _, counts, _ in drawn}) > 0.95 * len(drawn)
     upright = {
-        digit: np.mean([counts for name, counts, of in drawn if of == digit and name.endswith("-p0")], axis=0)
+        digit: np.mean([counts for name, counts, of in drawn if of == str(digit) and name.endswith("-p0")], axis=0)
         for digit in range(10)
     }
     for digit, mean in upright.items():

@@ -17,7 +17,7 @@ from overlap.report.findings import find
 from tests.view.ensemble_frames import whole
 from tests.view.frames import simulated
 
-BARE = ["categories", "categories-3", "kappa", "gains", "conversion", "greedy-1", "greedy-2"]
+BARE = ["categories", "categories-3", "categories-4", "kappa", "gains", "conversion", "greedy-1", "greedy-2"]
 """What pairs, their ensembles, categories and searches alone give."""
 
 
@@ -136,13 +136,13 @@ def test_tables_with_gaps_are_drawn_all_the_same(results: Results, change) -> No
     if not holed.pairs.height:
         expected = {"greedy-1", "greedy-2"}
     if not holed.categories.height:
-        expected -= {"categories", "categories-3"}
+        expected -= {"categories", "categories-3", "categories-4"}
     assert {figure.name for figure in draw_figures(holed)} == expected
 
 
 def test_two_models_are_enough_and_one_is_no_error() -> None:
     names = [figure.name for figure in draw_figures(simulated(2, images=50, logits=False))]
-    assert names == ["categories", "categories-3", "kappa"]
+    assert names == ["categories", "categories-3", "categories-4", "kappa"]
     one = simulated(2, images=50, logits=False)
     alone = dataclasses.replace(one, models=one.models[:1], pairs=one.pairs.clear(), categories=pl.DataFrame())
     assert draw_figures(alone) == []

@@ -9,16 +9,16 @@ import polars as pl
 from overlap.errors import DataError, StoreError
 from overlap.images.shards import Shard
 from overlap.images.thumbnails import thumbnails
-from overlap.report.thumbnails import wanted
+from overlap.report.thumbnails import SIDE, wanted
 from overlap.study import is_uri
 from workflows.cluster import fetch
 from workflows.plan import Plan
 from workflows.remote import remote
 
 
-def pictures(plan: Plan, driving: pl.DataFrame) -> tuple[dict[str, bytes], list[str]]:
-    """JPEGs by key of the images that drive most pairs, and what to say of shards that were not to be read."""
-    keys = set(wanted(driving))
+def pictures(plan: Plan, driving: pl.DataFrame, divisive: pl.DataFrame) -> tuple[dict[str, bytes], list[str]]:
+    """JPEGs by key of the images that drive or divide most pairs, and what to say of shards that were not to be read."""
+    keys = set(wanted(driving, divisive))
     endpoint = plan.study.store.endpoint_url
     asked = [(shard, found) for shard in plan.dataset.shards if (found := [key for key in shard.keys if key in keys])]
     # what lies on this machine no other may find
@@ -37,7 +37,7 @@ def pictures(plan: Plan, driving: pl.DataFrame) -> tuple[dict[str, bytes], list[
 def _here(shard: Shard, keys: Sequence[str], endpoint_url: str | None) -> dict[str, bytes] | str:
     """The pictures, or why there are none: no result depends on them."""
     try:
-        return thumbnails(shard, keys, endpoint_url=endpoint_url)
+        return thumbnails(shard, keys, SIDE, endpoint_url)
     except (DataError, StoreError) as error:
         return str(error)
 

@@ -41,7 +41,7 @@ def draw(table: pl.DataFrame, name: str) -> str:
                 axes.set_xticks([-45, -30, -15, 0, 15, 30, 45])
             panels[place][0].set_ylabel(label(category), rotation=0, ha="right", va="center", labelpad=8)
         for axes in panels[-1]:
-            axes.set_xlabel("θ (degrees; right: the more accurate is more confident)", fontsize=8)
+            axes.set_xlabel("θ (degrees)")
         for words, tone in SPLITS.values():
             panels[0][0].plot([], [], "s", color=tone.light, label=words)
         figure.legend(

@@ -33,7 +33,7 @@ def draw(table: pl.DataFrame, name: str) -> str:
 def _panel(axes: Axes, rows: pl.DataFrame) -> None:
     if rows.is_empty():
         return
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, NullFormatter
 
     cost, test = rows["total"].to_numpy(), rows["accuracy_test"].to_numpy()
     # The single model that gains are over has the same accuracy for every row: the gain's middle lies above it.
@@ -45,7 +45,8 @@ def _panel(axes: Axes, rows: pl.DataFrame) -> None:
         axes.fill_between(known["total"].to_numpy(), low, high, step="post", color=BAND.light, linewidth=0)
     axes.step(cost, test, where="post", color=ACCENT.light, linewidth=1.6)
     axes.plot(cost, test, "o", color=ACCENT.light, markersize=4.5)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if rows["total"].min() and cost.max() / max(cost.min(), 1e-12) > 20:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(axis="x", colors=MUTED.light, labelsize=8)

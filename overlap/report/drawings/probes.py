@@ -47,6 +47,7 @@ def _draw(panels: list[tuple[str, pl.DataFrame]], across: str, words: str, name:
             if percent:
                 axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
                 percent_axis(axes, x=True)
+        _frame(every[0], pl.concat([table for _, table in panels]) if panels else pl.DataFrame())
         every[0].set_ylabel("accuracy of the probe (%)")
         percent_axis(every[0], y=True)
         every[0].tick_params(axis="y", colors=MUTED.light)
@@ -60,6 +61,16 @@ def _draw(panels: list[tuple[str, pl.DataFrame]], across: str, words: str, name:
             columnspacing=1.1,
         )
         return to_svg(figure, name)
+
+
+def _frame(axes: Axes, table: pl.DataFrame) -> None:
+    """Leave the depth to which shuffled features fall outside the frame: it would flatten all that matters."""
+    if "control" not in table.columns:
+        return
+    told = table.filter(pl.col("control") != "shuffled")["accuracy"].drop_nulls().to_numpy()
+    if told.size and float(told.max()) > float(told.min()):
+        reach = float(told.max() - told.min())
+        axes.set_ylim(told.min() - 0.35 * reach, told.max() + 0.08 * reach)
 
 
 def _panel(axes: Axes, table: pl.DataFrame, across: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from overlap.report.sentences.sentence import (
     share,
     within,
 )
-from overlap.report.wording import number, percent
+from overlap.report.wording import number, percent, points
 
 CONVENTION = tuple(CATEGORIES)[:5]
 
@@ -35,11 +35,11 @@ def order(results: Results) -> Sentence | None:
     kappa = row_where(results.table("category_tests"), measure="kappa", selection="all", test="order")
     matched = row_where(results.table("category_tests"), measure="kappa", selection="matched", test="order")
     more = []
-    if kappa is not None:
+    if kappa is not None and kappa["p_value"] is not None:
         words, standing = chance(kappa["p_value"])
         rest = "orders the categories too" if standing == "beyond" else "does not order them beyond chance"
         more.append(f"κ, which accuracy alone does not move, {rest} ({words}).")
-    if matched is not None:
+    if matched is not None and matched["p_value"] is not None:
         words, standing = chance(matched["p_value"])
         rest = "the order of κ stays" if standing == "beyond" else "the order of κ cannot be told from chance"
         more.append(f"With accuracies matched, {rest} ({words}).")
@@ -60,6 +60,8 @@ def by_measure(results: Results, measure: str) -> Sentence | None:
     if not means:
         return None
     show: Callable[[Any], str] = percent if measures.percent(measure) else number
+    if measure == "gain_best":
+        show = _gained
     (first, low), (last, high) = means[0], means[-1]
     name = measures.short(measure)
     name = name if name.startswith("κ") else name[0].upper() + name[1:]
@@ -74,6 +76,10 @@ def by_measure(results: Results, measure: str) -> Sentence | None:
     if standing == "within":
         return Sentence(f"{name} goes {ends}; by permuting models that cannot be told from chance ({words}).", standing)
     return Sentence(f"{name} {verb} {ends}; by permuting models {words}.", standing)
+
+
+def _gained(value: Any) -> str:
+    return f"{points(value)} points"
 
 
 def _means(results: Results, measure: str) -> list[tuple[str, float]]:

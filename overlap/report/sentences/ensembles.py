@@ -130,8 +130,9 @@ def optimism(results: Results) -> Sentence | None:
     middle, worst = median(table, "optimism"), most(table, "optimism")
     if middle is None or worst is None:
         return None
-    text = f"Reporting on the images that members were chosen on would overstate by {points(middle)} points in the "
-    text += f"median of {table.height} searches, and by {points(worst['optimism'])} for “{worst['search']}”."
+    text = f"On the images that members were chosen on, ensembles look {points(middle)} points better than on the test "
+    text += f"split, beyond what one model does, in the median of {table.height} searches, and at most "
+    text += f"{points(worst['optimism'])} (“{worst['search']}”)."
     stronger, plain = (
         most(table.filter(pl.col("kind") == "weights"), "gain"),
         most(table.filter(pl.col("kind") == "forward"), "gain"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from overlap.report.palette import in_order, label
+from overlap.report.palette import CATEGORIES, in_order, label
 from overlap.report.results import Results
-from overlap.report.sentences.sentence import SIGNIFICANT, Sentence, Standing, joined, most, share, within
+from overlap.report.sentences.sentence import SIGNIFICANT, Sentence, Standing, joined, most, over, share, within
 from overlap.report.wording import degrees, points
 
 
@@ -36,13 +36,14 @@ def _ends(results: Results, column: str, start: str) -> Sentence | None:
     table = results.table("specialisation_categories")
     if column not in table.columns:
         return None
-    rows = in_order(table.drop_nulls([column])).to_dicts()
+    told = table.filter(pl.col("category").is_in(list(CATEGORIES)[:5])).drop_nulls([column])
+    rows = in_order(told).to_dicts()
     if not rows:
         return None
     first, last = rows[0], rows[-1]
     said = [f"{_degrees(row, column)} for {label(row['category'])}" for row in (first, last)]
     if len(rows) == 1:
-        return Sentence(f"{start} {said[0]}.")
+        return Sentence(f"{start} {said[0]}.", over(first.get(f"{column}_low"), first.get(f"{column}_high")))
     standing = _apart(first, last, column)
     words = {
         "beyond": "; their intervals do not overlap",
