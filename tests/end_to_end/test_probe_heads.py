@@ -76,11 +76,13 @@ def test_it_is_fitted_once(study: SmallStudy, run: Run) -> None:
 
 def test_without_a_training_set_it_is_left_out(study: SmallStudy, run: Run, tmp_path: Path) -> None:
     copy = study.copy(tmp_path / "study")
-    copy.write(predict={"features": True})
+    copy.sections = {name: section for name, section in copy.sections.items() if name != "data.train"}
+    copy.write()
     ran = run(copy)
     assert ran.code == 3
     assert "one set with the role train, and there is none" in ran.outcome["failed"]["probed"]
-    assert copy.tables()["models"]["model"].to_list() == ["narrow"]
+    status = dict(copy.tables()["models"].select("model", "status").iter_rows())
+    assert (status["narrow"], status["probed"] == "complete") == ("complete", False)
 
 
 def test_a_backbone_that_does_not_fit_says_what(study: SmallStudy, run: Run, tmp_path: Path) -> None:
