@@ -44,7 +44,9 @@ def test_the_second_truth_differs_in_some_images() -> None:
 
 
 def test_letters_have_the_shapes_they_are_said_to_have() -> None:
-    drawn = [sample for sample in letters.letters() if sample.key.startswith("dejavusans-")]
+    drawn = [
+        sample for sample in letters.letters() if sample.key.startswith("dejavusans-") and sample.key.count("-") == 2
+    ]
     assert len(drawn) == 26
     shapes = [*letters.SHAPES]
     turns = {

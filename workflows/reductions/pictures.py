@@ -17,7 +17,7 @@ from workflows.remote import remote
 
 
 def pictures(plan: Plan, driving: pl.DataFrame, divisive: pl.DataFrame) -> tuple[dict[str, bytes], list[str]]:
-    """JPEGs by key of the images that drive or divide most pairs, and what to say of shards that were not to be read."""
+    """JPEGs by key of the images that drive or divide most pairs, and what to say of shards that cannot be read."""
     keys = set(wanted(driving, divisive))
     endpoint = plan.study.store.endpoint_url
     asked = [(shard, found) for shard in plan.dataset.shards if (found := [key for key in shard.keys if key in keys])]
