@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
@@ -61,6 +62,10 @@ class Predictor:
         self._limit = resident_bytes
         self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
         self._batch_sizes: dict[str, int] = {}
+        name, memory = self._device.type, 0
+        if self._device.type == "cuda":
+            name, memory = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1]
+        self._remembered = BatchSizes(objects, name, memory)
 
     def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
         """Run a checkpoint over prepared images.
@@ -151,7 +156,8 @@ class Predictor:
         tap: Tap | None = None,
         numeric: Numeric | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, int]:
-        size = min(batch_size, self._batch_sizes.get(checkpoint.fingerprint, batch_size))
+        found_before = self._batch_sizes.get(checkpoint.fingerprint) or self._remembered.recall(checkpoint.candidate)
+        size = tried = min(batch_size, found_before or batch_size)
         numeric = numeric or checkpoint.candidate.numeric
         logits = np.empty((len(pixels), checkpoint.candidate.outputs), np.float32)
         features: list[NDArray[np.float32]] = []
@@ -173,6 +179,8 @@ class Predictor:
                 if size == 1:
                     raise self._too_small(checkpoint, "one image does")
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2
+        if size < tried:
+            self._remembered.remember(checkpoint.candidate, size)
         return logits, np.concatenate(features) if features else None, size
 
     def _forward(

@@ -84,6 +84,14 @@ class OpenedStudy:
         """`categories.parquet`: means by category of pair, with intervals."""
         return self._results().categories
 
+    def across(self) -> pl.DataFrame:
+        """How pairs compare between every two data sets of the study: `across-summary.parquet`.
+
+        Raises:
+            ObjectMissing: fewer than two data sets have results.
+        """
+        return pl.read_parquet(io.BytesIO(self._objects.get(layout.across("across-summary.parquet"))))
+
     def labels(self) -> pl.DataFrame:
         """Columns key and label, in the order of the shards; under another truth, and of a multi-label set, key and
         labels (a list a row).

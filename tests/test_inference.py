@@ -163,6 +163,9 @@ def test_memory_that_runs_out_halves_the_batch_and_loses_nothing(nets: Path, obj
     assert resident(predictor) == [tight.fingerprint]
     predictor.predict(tight, noise(5), 16)
     assert module_of(predictor, tight).sizes[-3:] == [2, 2, 1], "what was learnt is kept"
+    another = Predictor(objects, "cpu", 1 << 30)
+    another.predict(tight, noise(5), 16)
+    assert module_of(another, tight).sizes == [2, 2, 1], "and remembered by the store for the next run"
 
 
 def test_one_image_that_does_not_fit_is_the_checkpoints_fault(nets: Path, objects: Objects) -> None:

@@ -117,10 +117,11 @@ def _select(asked: Asked, zoo: Zoo, answers: Answers, held: Any) -> Suite:
         suite: Suite = fetch(_search.remote(held, asked, zoo))
         return suite
     actor_class = remote(num_cpus=min(1.0, cpus / number), max_restarts=-1, max_task_retries=-1)(_Holder)
-    actors = [actor_class.remote([held], place, number) for place in range(number)]
+    actors = [actor_class.remote() for _ in range(number)]
 
     def call(method: str, arguments: tuple[Any, ...]) -> Iterable[NDArray[np.int64]]:
-        answered: list[NDArray[np.int64]] = fetch([actor.ask.remote(method, arguments) for actor in actors])
+        asked_of = [actor.ask.remote([held], place, number, method, arguments) for place, actor in enumerate(actors)]
+        answered: list[NDArray[np.int64]] = fetch(asked_of)
         return answered
 
     try:
@@ -148,13 +149,14 @@ def _part(answers: Answers, place: int = 0, number: int = 1) -> Part:
 class _Holder:
     """An actor with one part of the selection images; made again elsewhere, it answers the same."""
 
-    def __init__(self, held: Sequence[Any], place: int, number: int) -> None:
-        self._part = _part(ray.get(held[0]), place, number)
+    def __init__(self) -> None:
+        self._part: Part | None = None
 
-    def ask(self, method: str, arguments: Sequence[Any]) -> NDArray[np.int64]:
-        """What a method of `Part` answers."""
-        answer: NDArray[np.int64] = getattr(self._part, method)(*arguments)
-        return answer
+    def ask(self, held: Sequence[Any], place: int, number: int, method: str, arguments: Sequence[Any]) -> Any:
+        """What a method of `Part` answers; `held` is a list of one reference, which is read once."""
+        if self._part is None:
+            self._part = _part(ray.get(held[0]), place, number)
+        return getattr(self._part, method)(*arguments)
 
 
 @remote(num_cpus=1)
