@@ -47,6 +47,7 @@ class Stages:
     def __init__(self) -> None:
         self._open: list[Stage] = []
         self._lock = threading.Lock()
+        self._ticks: dict[tuple[int, str], int] = {}  # of every process ever seen, by its number and start
         self.all: dict[tuple[str, ...], Stage] = {}
 
     @contextmanager
@@ -56,13 +57,14 @@ class Stages:
             path = (*(one.name for one in self._open), name)
             stage = self.all.setdefault(path, Stage(name, len(self._open)))
             self._open.append(stage)
-        start, spent = time.perf_counter(), cpu(os.getpid())
+            spent = self.cpu()
+        start = time.perf_counter()
         try:
             yield
         finally:
             stage.seconds += time.perf_counter() - start
-            stage.cpu += cpu(os.getpid()) - spent
             with self._lock:
+                stage.cpu += self.cpu() - spent
                 self._open.remove(stage)
 
     def wrap(self, where: str, *names: str, within: str | None = None) -> None:
@@ -90,6 +92,12 @@ class Stages:
 
         setattr(holder, last, timed)
 
+    def cpu(self) -> float:
+        """Seconds of processor time so far, with those of processes that have ended, as they were last seen."""
+        for process, fields in family(os.getpid()).items():
+            self._ticks[process, fields[19]] = int(fields[11]) + int(fields[12])
+        return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK")
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Sample memory meanwhile."""
@@ -99,6 +107,7 @@ class Stages:
             while not end.wait(EVERY):
                 seen = resident(os.getpid())
                 with self._lock:
+                    self.cpu()
                     for stage in self._open:
                         for kind, whole, own in seen:
                             stage.resident[kind] = max(stage.resident[kind], whole)
@@ -120,12 +129,10 @@ class Stages:
             table.add_column(column, justify="right")
         for path in sorted(self.all, key=functools.cmp_to_key(self._before)):
             stage = self.all[path]
-            within = [one for other, one in self.all.items() if other[:-1] == path]
-            spent = max(stage.cpu, sum(one.cpu for one in within))  # what has ended since is counted no more
             memory = [
                 f"{held[kind] / GIB:.2f}" for kind in ("driver", "worker") for held in (stage.resident, stage.own)
             ]
-            table.add_row("  " * stage.depth + stage.name, f"{stage.seconds:.2f}", f"{spent:.2f}", *memory)
+            table.add_row("  " * stage.depth + stage.name, f"{stage.seconds:.2f}", f"{stage.cpu:.2f}", *memory)
         Console(width=120).print(table)
         peaks = {kind: max((stage.resident[kind] for stage in self.all.values()), default=0) for kind in KINDS}
         print(", ".join(f"{kind} at most {peak / GIB:.2f} GiB" for kind, peak in peaks.items()))
@@ -147,12 +154,6 @@ def resident(driver: int) -> list[tuple[str, int, int]]:
             kind = "driver" if process == driver else "worker" if _is_worker(process) else "ray"
             found.append((kind, *(int(lines[name].split()[0]) << 10 for name in ("VmRSS", "RssAnon"))))
     return found
-
-
-def cpu(driver: int) -> float:
-    """Seconds of processor time of a process and all below it, with those of their children that have ended."""
-    ticks = sum(sum(map(int, fields[11:15])) for fields in family(driver).values())
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def family(driver: int) -> dict[int, list[str]]:

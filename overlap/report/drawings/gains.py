@@ -98,6 +98,7 @@ def _lines(axes: Axes, line: dict[str, Any], right: float) -> None:
     from matplotlib.lines import Line2D
 
     reach = np.array([0.0, right])
+    right = right or 0.01  # pairs that never differ
     axes.set_xlim(-0.02 * right, right)
     axes.plot(reach, line["intercept"] + line["slope"] * reach, color=INK.light, linewidth=1.4)
     if line["identity_slope"] is not None:
@@ -113,6 +114,7 @@ def _guides(axes: Axes, right: float) -> None:
     """Lines of constant conversion, each named where it leaves the panel."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top)
+    right = right or 0.01  # pairs that never differ
     axes.set_xlim(-0.02 * right, right)
     for conversion in CONVERSIONS:
         slope = conversion - 0.5
