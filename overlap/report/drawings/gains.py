@@ -97,8 +97,8 @@ def _lines(axes: Axes, line: dict[str, Any], right: float) -> None:
     """The fitted line, and the one that the identity alone gives at the mean conversion rate."""
     from matplotlib.lines import Line2D
 
-    reach = np.array([0.0, right])
     right = right or 0.01  # pairs that never differ
+    reach = np.array([0.0, right])
     axes.set_xlim(-0.02 * right, right)
     axes.plot(reach, line["intercept"] + line["slope"] * reach, color=INK.light, linewidth=1.4)
     if line["identity_slope"] is not None:
