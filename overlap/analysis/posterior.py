@@ -53,7 +53,9 @@ def _gammas(count: int, state: np.uint64, normal: Fractions, out: Fractions) -> 
 @compiled
 def _ranked(values: Fractions, rank: int) -> float:
     """The value of this rank, exactly: of 512 equal buckets only its own is sorted (sorting all is 20 × slower)."""
-    least, greatest = values.min(), values.max()
+    least = greatest = values[0]
+    for value in values:
+        least, greatest = min(least, value), max(greatest, value)
     if least == greatest:
         return float(least)
     scale = 511.999 / (greatest - least)
@@ -69,8 +71,28 @@ def _ranked(values: Fractions, rank: int) -> float:
         if int((value - least) * scale) == bucket:
             members[filled] = value
             filled += 1
-    members.sort()
-    return float(members[rank - below])
+    return _selected(members, rank - below)
+
+
+@compiled
+def _selected(values: Fractions, rank: int) -> float:
+    """The value of this rank, the values being reordered (Hoare 1961); compiled in less time than numba's own sort."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] < pivot:
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left, right = left + 1, right - 1
+        if right < rank < left:
+            break
+        low, high = (low, right) if rank <= right else (left, high)
+    return float(values[rank])
 
 
 @compiled
