@@ -92,7 +92,8 @@ def test_full_disk(fresh: SmallStudy, undisturbed: SmallStudy, small_disk: Path,
     second = run(fresh)
 
     assert second.code == 0, second
-    assert second.outcome["computed"] == 42 - len(certified)
+    late = 42 - len(certified) - second.outcome["computed"]
+    assert 0 <= late <= 2, "each predictor may certify what it held after the driver had given up"
     assert certified.items() <= fresh.objects(f"records/{DATA}").items()
     assert fresh.recorded_bytes() == undisturbed.recorded_bytes()
     assert equal(fresh.tables(), undisturbed.tables()) == []
