@@ -32,6 +32,8 @@ IMAGES = 1 << 12
 """Selection images from which on a further part pays."""
 SUM_BYTES = 1 << 30
 """What the members' sum of one part may take."""
+HELD_BYTES = 1 << 30
+"""Members' probabilities that one part keeps, so that they are not read again; of many parts each keeps less."""
 
 Costs = dict[str, NDArray[np.float64]]
 
@@ -143,7 +145,8 @@ def _part(answers: Answers, place: int = 0, number: int = 1) -> Part:
     images = np.flatnonzero(answers.selection)
     mine = np.array_split(np.arange(len(images)), number)[place]
     kept = [largest.take(mine) for largest in ray.get([*answers.largest])]
-    return Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes)
+    room = min(HELD_BYTES, 4 * HELD_BYTES // number)
+    return Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes, room)
 
 
 class _Holder:
