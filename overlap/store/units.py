@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,20 +67,6 @@ def read_features(objects: Objects, record: Record) -> Features:
     if held is not None and features.dimension != held.dimension:
         raise _damage(objects, record, key, f"holds {features.dimension} features an image, not {held.dimension}")
     return features
-
-
-def feature_blocks(objects: Objects, records: Sequence[Record]) -> Iterator[NDArray[np.float32]]:
-    """The features of units one after the other, float32 (images, D) each, verified; one is in memory at a time.
-
-    Args:
-        objects: the store.
-        records: of one checkpoint, in the order of the shards, as a manifest holds them.
-
-    Raises:
-        ObjectMissing, DamagedUnits, StoreError: as `read_features`.
-    """
-    for record in records:
-        yield read_features(objects, record).features.astype(np.float32)
 
 
 def feature_matrix(objects: Objects, records: Sequence[Record], threads: int = UNIT_READERS) -> NDArray[np.float32]:

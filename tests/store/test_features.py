@@ -22,7 +22,7 @@ from overlap.store.features import Features, decode_features, encode_features, f
 from overlap.store.ledger import DamagedUnits, Ledger, Record
 from overlap.store.parquet import metadata_of
 from overlap.store.tables import Predictions, from_logits
-from overlap.store.units import feature_blocks, feature_matrix
+from overlap.store.units import feature_matrix
 
 FP = "f" * 16
 DATASET = digest(b"dataset")
@@ -176,7 +176,6 @@ def test_damaged_features_are_found_and_superseded(ledger: Ledger, damage: Calla
     for read in (
         lambda: ledger.read_features(records[2]),
         lambda: feature_matrix(ledger.objects, records),
-        lambda: list(feature_blocks(ledger.objects, records)),
         lambda: ledger.complete(FP, DATASET, SHARDS, ledger.records(FP)),
     ):
         with pytest.raises(DamagedUnits, match=features_key(records[2])) as caught:
@@ -210,10 +209,6 @@ def test_manifests_know_the_features(ledger: Ledger) -> None:
     expected = np.concatenate([values(shard) for shard in range(4)]).astype("<f2").astype(np.float32)
     assert matrix.dtype == np.float32
     assert np.array_equal(matrix, expected)
-    blocks = list(feature_blocks(ledger.objects, manifest.records))
-    assert [block.shape for block in blocks] == [(rows, D) for rows in ROWS]
-    assert all(block.dtype == np.float32 for block in blocks)
-    assert np.array_equal(np.concatenate(blocks), expected)
     with pytest.raises(ValueError, match="make no matrix"):
         feature_matrix(ledger.objects, [])
 
