@@ -20,7 +20,7 @@ from overlap.errors import CheckpointError
 from overlap.identity import digest
 from overlap.store import layout
 from overlap.store.objects import Objects
-from overlap.store.parquet import HALF, halves, halves_column, keys_of, read_table, refuse_doubles, write_table
+from overlap.store.parquet import as_halves, halves, halves_column, keys_of, read_table, write_table
 from overlap.store.records import FeaturesObject
 
 
@@ -48,15 +48,9 @@ def from_features(keys: Sequence[str], features: npt.NDArray[Any]) -> Features:
         DataError: a key comes twice; names it.
         ValueError: the shapes do not fit.
     """
-    names = [*keys]
-    if features.ndim != 2 or len(features) != len(names) or features.shape[1] < 1:
-        raise ValueError(f"features of shape {features.shape} for {len(names)} keys")
-    refuse_doubles(names)
-    with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(features, dtype=HALF)
-    finite = np.isfinite(stored)
-    if not finite.all():
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
+    names, stored, unfit = as_halves("features", keys, features)
+    if unfit is not None:
+        row, column = unfit
         raise CheckpointError(
             f"sample {names[row]}: feature {column} is {features[row, column]}, which float16 cannot hold; check the "
             "weights and the preprocessing, or store no features of this checkpoint (features = false)"

@@ -75,6 +75,36 @@ def columns_of(data: bytes) -> list[str]:
     return names
 
 
+def as_halves(
+    what: str, keys: Sequence[str], values: npt.NDArray[Any]
+) -> tuple[list[str], npt.NDArray[np.float16], tuple[int, int] | None]:
+    """Vectors as they are stored.
+
+    Args:
+        what: the vectors are, for errors.
+        keys: n names.
+        values: (n, D) of any real dtype, D > 0.
+
+    Returns:
+        The keys, the values as little-endian float16, and the first (row, column) that is not finite there, if any.
+
+    Raises:
+        DataError: a key comes twice; names it.
+        ValueError: the shapes do not fit.
+    """
+    names = [*keys]
+    if values.ndim != 2 or len(values) != len(names) or values.shape[1] < 1:
+        raise ValueError(f"{what} of shape {values.shape} for {len(names)} keys")
+    refuse_doubles(names)
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(values, dtype=HALF)
+    finite = np.isfinite(stored)
+    if finite.all():
+        return names, stored, None
+    row, column = np.argwhere(~finite)[0].tolist()
+    return names, stored, (row, column)
+
+
 def halves_column(vectors: npt.NDArray[np.float16]) -> Any:
     """Vectors (n, K) as a column."""
     rows, width = vectors.shape

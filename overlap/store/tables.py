@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from overlap.errors import CheckpointError
 from overlap.store.parquet import (
-    HALF,
+    as_halves,
     columns_of,
     halves,
     halves_column,
@@ -85,15 +85,9 @@ def from_logits(keys: Sequence[str], logits: npt.NDArray[Any]) -> Predictions:
         DataError: a key comes twice; names it.
         ValueError: the shapes do not fit.
     """
-    names = [*keys]
-    if logits.ndim != 2 or len(logits) != len(names) or logits.shape[1] < 1:
-        raise ValueError(f"logits of shape {logits.shape} for {len(names)} keys")
-    refuse_doubles(names)
-    with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(logits, dtype=HALF)
-    finite = np.isfinite(stored)
-    if not finite.all():
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
+    names, stored, unfit = as_halves("logits", keys, logits)
+    if unfit is not None:
+        row, column = unfit
         raise CheckpointError(
             f"sample {names[row]}: the logit of class {column} is {logits[row, column]}, which float16 cannot hold; "
             "check the weights and the preprocessing"

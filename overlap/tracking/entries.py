@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from overlap import __version__
+from overlap.analysis.shares import wilson
 from overlap.identity import fingerprint
 from overlap.report.findings import find
 from overlap.report.results import Results
@@ -20,7 +21,6 @@ SCHEMA = 1
 """Raise it when entries of the same results come to say something else: every run is then filled again."""
 TRAINING = ("dataset", "framework", "architecture", "hyper_parameters", "seed", "parent", "teacher")
 SCALARS = ("n", "accuracy", "top5", "nll", "ece", "temperature", "noise_floor_ei")
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,6 @@ def reduction(results: Results) -> Entry:
 def invocation(identifier: str, about: Mapping[str, str]) -> Entry:
     """The entry of one call of a verb, the parent of the runs it created."""
     return Entry("invocation", about.get("command", "overlap"), {"invocation": identifier}, params=dict(about))
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95% score interval of a proportion (Wilson 1927): `share` in 0-1 of `n` images."""
-    if n <= 0:
-        return 0.0, 1.0
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def metric_name(text: str) -> str:

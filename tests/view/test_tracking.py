@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from overlap.analysis.shares import Z95, wilson
 from overlap.report import draw_figures, render_page
 from overlap.tracking import entries
 from overlap.tracking.catalogue import CONTENT, KEY
@@ -194,5 +195,5 @@ mlflow.create_external_model(name="theirs", experiment_id=experiment.experiment_
 
 def test_wilson_matches_the_roots_of_its_definition() -> None:
     for share, n in ((0.0, 10), (0.5, 40), (0.93, 1500), (1.0, 7)):
-        for bound in entries.wilson(share, n):
-            assert (share - bound) ** 2 == pytest.approx(entries.Z95**2 * bound * (1 - bound) / n, abs=1e-12)
+        for bound in wilson(share, n):
+            assert (share - bound) ** 2 == pytest.approx(Z95**2 * bound * (1 - bound) / n, abs=1e-12)

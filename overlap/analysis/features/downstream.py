@@ -16,8 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from overlap.analysis.features.average_precision import Precision, mean_average_precision, resamples
-from overlap.analysis.intervals import LEVEL, Z, gain_interval
+from overlap.analysis.intervals import LEVEL, gain_interval
 from overlap.analysis.pairs import frame
+from overlap.analysis.shares import wilson
 
 Key = tuple[str, str | None]
 """A pair of models, or one and None."""
@@ -59,7 +60,7 @@ def accuracy_table(data: str, trained_on: str, right: Mapping[Key, NDArray[np.fl
         row = _row(data, trained_on, key, ACCURACY, n, None if n else NOT_JUDGED)
         if n:
             value = float(of_key.mean())
-            row |= {"value": value} | dict(zip(("low", "high"), wilson(value, n), strict=True))
+            row |= {"value": value} | dict(zip(("low", "high"), _around(value, n), strict=True))
         better = _better(key, {name: float(found.mean()) for name, found in bits.items()} if n else {})
         if better is not None:
             plus, minus = int((of_key & ~bits[better]).sum()), int((~of_key & bits[better]).sum())
@@ -103,11 +104,10 @@ def precision_table(
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of n > 0 images (Wilson 1927)."""
-    centre, spread = share + Z**2 / (2 * n), Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    low, high = (centre - spread) / (1 + Z**2 / n), (centre + spread) / (1 + Z**2 / n)
-    return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
+def _around(share: float, n: int) -> tuple[float, float]:
+    """Its 95% interval, which holds the share itself to the last digit."""
+    low, high = wilson(share, n)
+    return min(low, share), max(high, share)
 
 
 def _ordered(found: Mapping[Key, Any]) -> list[tuple[Key, Any]]:
