@@ -11,8 +11,6 @@ import click
 if TYPE_CHECKING:
     import polars as pl
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-
 
 def show(value: Any, as_json: bool, text: Callable[[], str]) -> None:
     """Print a value as JSON, or else its text, which is made only then."""

@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+from hypothesis import settings
+
 from tests.servers import s3_server
 from tests.study_fixtures import cluster, complete, fresh, run, scratch, undisturbed
 
 __all__ = ["cluster", "complete", "fresh", "run", "s3_server", "scratch", "undisturbed"]
+
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", max_examples=1000)
+settings.load_profile(
+    "fixed"
+)  # a change is judged by its own examples; look for others with --hypothesis-profile=explore

@@ -66,16 +66,9 @@ def _cost(costs: Sequence[float], members: Sequence[int]) -> float:
     return sum(costs[model] for model in sorted(set(members)))
 
 
-def nll(likelihoods: Sequence[Sequence[float]], size: int) -> list[tuple[int, float]]:
-    """(model, NLL) of each step: always the model with which the mean's NLL is lowest."""
-    members: list[int] = []
-    steps: list[tuple[int, float]] = []
-    while len(members) < size:
-        values = [_nll(likelihoods, [*members, model]) for model in range(len(likelihoods))]
-        best = min(range(len(values)), key=lambda model: (values[model], model))
-        members.append(best)
-        steps.append((best, values[best]))
-    return steps
+def nlls(likelihoods: Sequence[Sequence[float]], members: Sequence[int]) -> list[float]:
+    """The NLL of the mean of some members and one more, for each model that may be the one more."""
+    return [_nll(likelihoods, [*members, model]) for model in range(len(likelihoods))]
 
 
 def _nll(likelihoods: Sequence[Sequence[float]], members: Sequence[int]) -> float:

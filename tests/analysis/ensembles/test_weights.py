@@ -31,9 +31,11 @@ def test_by_likelihood_is_plain_python(models: int, images: int, seed: int, zero
     if zeros:
         likelihood[random.random(likelihood.shape) < 0.3] = 0
     found = by_likelihood("x", likelihood, max_size=5)
-    expected = reference.nll(likelihood.astype(float).tolist(), len(found.members))
-    assert [-value for value in found.values] == pytest.approx([value for _, value in expected], abs=1e-9)
-    assert found.members == tuple(model for model, _ in expected)
+    for step, member in enumerate(found.members):
+        # Of models whose NLLs are equal but for rounding any may be taken, so each step is judged by itself.
+        values = reference.nlls(likelihood.astype(float).tolist(), found.members[:step])
+        assert -found.values[step] == pytest.approx(values[member], abs=1e-9)
+        assert values[member] == pytest.approx(min(values), abs=1e-9)
     assert found.objective == found.kind == "nll"
 
 

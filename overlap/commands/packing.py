@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from overlap.printing import AS_JSON, show
+from overlap.commands.arguments import AS_JSON
+from overlap.printing import show
 
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
 FOLDER = click.argument("folder", type=click.Path(path_type=Path))
