@@ -9,6 +9,5 @@ __all__ = ["cluster", "complete", "fresh", "run", "s3_server", "scratch", "undis
 
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", max_examples=1000)
-settings.load_profile(
-    "fixed"
-)  # a change is judged by its own examples; look for others with --hypothesis-profile=explore
+# A change is judged by the same examples every time; look for others with --hypothesis-profile=explore.
+settings.load_profile("fixed")
