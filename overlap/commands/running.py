@@ -46,7 +46,7 @@ def run(study: Path, address: str | None, limit: int | None, verify: bool, offli
 
     loaded = load_study(study)
     with Terminal() as terminal, left_in_store(loaded) as outcomes:
-        outcomes += run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline)
+        outcomes.extend(run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline))
     _conclude(loaded, outcomes, as_json)
 
 

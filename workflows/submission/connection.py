@@ -6,6 +6,7 @@ that no message holds a token.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def connect(address: str) -> Jobs:
         raise StudyError(
             f"address '{address}' is no dashboard's; jobs are sent to http://HOST:8265, where the head shows itself"
         )
+    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they would tell of every upload
     with _speaking(address), _unset(_OVERRIDES):
         jobs = Jobs(address)
     theirs, ours = jobs.ray_version, ray.__version__
