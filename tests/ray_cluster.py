@@ -24,6 +24,15 @@ TOKEN = secrets.token_hex(32)
 """Of all clusters of this test session: a process reads its own once."""
 
 
+def read_environment() -> None:
+    """Have Ray look for the token again: it read the environment when it was imported, maybe long ago."""
+    import ray  # noqa: F401
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 class RayCluster:
     """A head node, and nodes added to it. `ray stop` is never used: it would end every Ray on the machine."""
 
@@ -58,10 +67,8 @@ class RayCluster:
     def connect(self) -> None:
         """Connect this process; the environment must hold `environment`."""
         import ray
-        from ray._raylet import AuthenticationTokenLoader, Config
 
-        Config.initialize("")  # Ray has read the environment when it was imported, maybe long ago
-        AuthenticationTokenLoader.instance().reset_cache()
+        read_environment()
         ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
     def add_node(self, cpus: int = 1) -> str:
