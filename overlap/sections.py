@@ -91,6 +91,9 @@ class Tracking(Section):
 class Predict(Section):
     """How predictions are made; `dtype` and `features` are part of every fingerprint, the rest is not."""
 
+    device: Literal["auto", "gpu", "cpu"] = "auto"
+    """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""
+
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
     gpus_per_worker: Number = Field(default=1, ge=0)
@@ -98,6 +101,17 @@ class Predict(Section):
     """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
     batch_size: Size | None = None
     """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a predictor, where there are any."""
+        return 0 if self.device == "cpu" else self.gpus_per_worker
+
+    @model_validator(mode="after")
+    def _gpus_if_wanted(self) -> Predict:
+        if self.device == "gpu" and self.gpus_per_worker == 0:
+            raise ValueError('device = "gpu" needs gpus_per_worker above 0; give a share of a GPU, or leave it out')
+        return self
 
 
 class Analysis(Section):
