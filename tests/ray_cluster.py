@@ -43,10 +43,16 @@ class RayCluster:
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def start(self, cpus: int = 2) -> RayCluster:
+    @property
+    def dashboard_url(self) -> str:
+        """Where jobs are sent to, of a cluster that was started with its dashboard."""
+        return f"http://127.0.0.1:{self._dashboard}"
+
+    def start(self, cpus: int = 2, *, dashboard: bool = False) -> RayCluster:
+        """Start the head; the dashboard, which is also the job server, takes seconds more and some 0.5 GB."""
         head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
-        quiet = ["--include-dashboard=false", f"--dashboard-port={self._dashboard}"]
-        self._start(self.mark, [*head, *quiet, f"--num-cpus={cpus}"])
+        shown = [f"--include-dashboard={str(dashboard).lower()}", "--dashboard-host=127.0.0.1"]
+        self._start(self.mark, [*head, *shown, f"--dashboard-port={self._dashboard}", f"--num-cpus={cpus}"])
         return self
 
     def connect(self) -> None:
