@@ -35,6 +35,10 @@ class CheckpointError(OverlapError):
     """A checkpoint that cannot be loaded or run; confined to the checkpoint it names."""
 
 
+class ClusterError(OverlapError):
+    """A cluster's job server cannot be reached or refuses, or what became of a job cannot be found out."""
+
+
 class TrackingError(OverlapError):
     """The tracking server cannot be reached or refuses; never stops a study."""
 

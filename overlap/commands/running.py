@@ -42,10 +42,11 @@ def run(study: Path, address: str | None, limit: int | None, verify: bool, offli
     from overlap.console import Terminal
     from overlap.study import load_study
     from workflows.run import run as run_study
+    from workflows.submission.outcome import left_in_store
 
     loaded = load_study(study)
-    with Terminal() as terminal:
-        outcomes = run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline)
+    with Terminal() as terminal, left_in_store(loaded) as outcomes:
+        outcomes += run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline)
     _conclude(loaded, outcomes, as_json)
 
 

@@ -205,3 +205,13 @@ def _with_truth(data: str, truth: str | None) -> str:
 def snapshot(data: str) -> str:
     """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
     return f"studies/{check_data(data)}.json"
+
+
+def job(submission: str) -> str:
+    """What came of a Ray job, by its submission id."""
+    return f"{jobs_prefix(submission)}.json"
+
+
+def jobs_prefix(stem: str) -> str:
+    """The outcomes of all jobs whose submission ids begin so."""
+    return f"jobs/{stem}"
