@@ -113,6 +113,12 @@ def hours_since(at: str) -> float:
         return math.inf
 
 
+def nothing_new(last: Settled) -> str:
+    """What is said where nothing is new."""
+    failed = "; what failed then is tried again after a day, or by a plain `overlap run`" if last.exit_code else ""
+    return f"nothing new since {last.at}: {last.models:,} models in the results{failed}"
+
+
 def told(uri: str, data: str, inputs_digest: str) -> str:
     """The memo that MLflow was told of a reduction."""
     return layout.memo("tracking", digest(canonical_json([uri, data, inputs_digest])))

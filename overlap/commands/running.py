@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -71,7 +71,7 @@ def plan(study: Path, explain: bool, gpu_memory: float | None, address: str | No
     show(explanation.as_json(planned), as_json, lambda: explanation.lines(planned, explain))
 
 
-def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
+def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> NoReturn:
     """Say what a run came to, and exit with its code."""
     from overlap.report.across import across_text
     from overlap.report.summary import summary_text
