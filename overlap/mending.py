@@ -1,6 +1,6 @@
 """Records that vanished are written again, where a manifest still holds them word for word.
 
-A manifest alone lets readers go on, but whoever clears away what no record names would take the predictions for orphans.
+A manifest alone lets readers go on, but whoever clears away what no record names would take predictions for orphans.
 """
 
 from __future__ import annotations

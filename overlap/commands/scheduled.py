@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from overlap.study import Study
     from workflows.outcome import Outcome
 
+JOB = "OVERLAP_SUBMISSION"
+"""Set in a job, which leaves outcomes in the store whatever is new."""
 DASHBOARD = ("http://", "https://")
 """How the address of a cluster begins that is sent jobs, rather than joined."""
 
@@ -46,21 +49,27 @@ def run_if_new(study: Study, address: str | None, *, detach: bool, as_json: bool
     from overlap import settled
 
     look = settled.look(study)
-    if look.nothing_new and look.last is not None:  # neither Ray nor any table was imported up to here
+    if (
+        look.nothing_new and look.last is not None and JOB not in os.environ
+    ):  # neither Ray nor any table was imported up to here
         told = {"new": False, "since": look.last.at, "models": look.last.models, "exit_code": look.last.exit_code}
         click.echo(json.dumps(told) if as_json else settled.nothing_new(look.last))
         sys.exit(look.last.exit_code)
     from overlap.console import Terminal
     from workflows.due import due
     from workflows.run import run
+    from workflows.submission.outcome import left_in_store
 
-    with Terminal() as terminal:
+    with Terminal() as terminal, left_in_store(study) as outcomes:
         found = due(study, look, terminal)
         terminal.say(found.line + ("; nothing had to be computed" if found.outcomes is not None else ""))
         if found.outcomes is not None:
-            return list(found.outcomes)
-        if address is None or not address.startswith(DASHBOARD):
-            return run(study, terminal, address=address, patient=True)
+            outcomes.extend(found.outcomes)
+        elif address is None or not address.startswith(DASHBOARD):
+            outcomes.extend(run(study, terminal, address=address, patient=True))
+    if outcomes or address is None:
+        return outcomes
+    with Terminal() as terminal:
         from workflows.submission.client import follow, submit
 
         sent = submit(study, address, arguments=("--if-new",), again=True)
