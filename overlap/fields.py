@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
@@ -23,6 +23,9 @@ class Section(BaseModel):
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+
+Decoder = Literal["pillow", "torchvision"]
+"""How images become pixels; see `zoo.decoders`."""
 
 GROUPINGS = ("wordnet", "wordnet-nature")
 """Groups of classes that follow from WordNet ids; anything else is a table."""

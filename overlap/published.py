@@ -132,6 +132,17 @@ def read_absent(data: str, objects: Objects) -> dict[str, str]:
     return dict((head or {}).get("absent", {}))
 
 
+def read_table(data: str, name: str, objects: Objects) -> pl.DataFrame | None:
+    """One table of the newest results; None where there is none that can be read whole."""
+    try:
+        head = _read(layout.results(data, REDUCTION), objects) or {}
+        body = objects.get(layout.results(data, f"{name}.parquet", inputs=head["inputs_digest"]))
+    except (DamagedObject, ObjectMissing, KeyError, TypeError):
+        return None
+    whole = digest(body) == dict(head.get("tables", {})).get(f"{name}.parquet")
+    return pl.read_parquet(io.BytesIO(body)) if whole else None
+
+
 def read_results(data: str, objects: Objects) -> Results | None:
     """The newest results of a data set, None where there are none.
 

@@ -12,6 +12,7 @@ from overlap.fields import (
     GROUPINGS,
     Address,
     DataName,
+    Decoder,
     Flag,
     Grouping,
     Integer,
@@ -89,13 +90,16 @@ class Tracking(Section):
 
 
 class Predict(Section):
-    """How predictions are made; `dtype` and `features` are part of every fingerprint, the rest is not."""
+    """How predictions are made; `dtype`, `decoder` and `features` are in every fingerprint, the rest is not."""
 
     device: Literal["auto", "gpu", "cpu"] = "auto"
     """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""
 
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
+    decoder: Decoder = "pillow"
+    """Of every checkpoint whose `preprocess` names none; part of every fingerprint. `pillow` is what networks are
+    evaluated with everywhere; `torchvision` is more than twice as fast; close predictions may differ."""
     gpus_per_worker: Number = Field(default=1, ge=0)
     features: Flag = False
     """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
