@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sysconfig
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 
 from tests.servers import free_ports
@@ -69,12 +70,13 @@ class RayCluster:
         import ray
 
         read_environment()
-        ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
+        with chdir(self.scratch):  # Ray tells every worker to import from where the driver is
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
-    def add_node(self, cpus: int = 1, environment: Mapping[str, str] | None = None) -> str:
+    def add_node(self, cpus: int = 1, environment: Mapping[str, str] | None = None, name: str = "node") -> str:
         """Start another node on this machine; returns the mark of its processes."""
         mark = secrets.token_hex(8)
-        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}"], environment)
+        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}", f"--node-name={name}"], environment)
         return mark
 
     def kill_node(self, mark: str) -> None:
