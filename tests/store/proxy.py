@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 DROP, CUT, BUSY, CONFLICT, LENIENT, EXPIRED = "drop", "cut", "busy", "conflict", "lenient", "expired"
-"""Lose the answer; break it off half way; do not forward and say 503; the same with 409; say 200 in place of 412; do not
-forward and say that the credentials have expired."""
+"""Lose the answer; break it off half way; do not forward and say 503; the same with 409; say 200 in place of 412; say
+403 as to credentials that have expired."""
 _REFUSALS = {BUSY: (503, "SlowDown"), CONFLICT: (409, "ConditionalRequestConflict"), EXPIRED: (403, "ExpiredToken")}
 
 

@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import ray
 
 from overlap.errors import StudyError
 from overlap.store.objects import Location, Objects, open_objects
@@ -24,7 +26,7 @@ import time
 right = time.time
 time.time = lambda: right() - 1200
 """
-"""In a node's `sitecustomize`: its Python tells another time. A machine has one clock, so this is as near as it goes."""
+"""In a node's `sitecustomize`: its Python tells another time; the machine has one clock only."""
 
 
 @pytest.fixture(scope="module")
@@ -71,29 +73,20 @@ def faults(
     }
     (other / "clock").mkdir()
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
-    before = {node["NodeID"] for node in _alive()}
-    ids: dict[str, str] = {}
-    marks = []
+    marks: list[str] = []
     try:
-        for name, environment in lacks.items():
-            marks.append(cluster.add_node(environment=environment))
-            (ids[name],) = {node["NodeID"] for node in _alive()} - before - set(ids.values())
-        found = {fault.node: fault for fault in inspect(study, objects)}
-        with pytest.raises(StudyError, match=r"^node .* \(and \d more nodes\)$"):
+        with ThreadPoolExecutor(len(lacks)) as starters:
+            marks += starters.map(lambda name: cluster.add_node(environment=lacks[name], name=name), lacks)
+        names = {node["NodeID"][:8]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
+        found = {names[fault.node[-9:-1]]: fault for fault in inspect(study, objects)}
+        with pytest.raises(StudyError, match=r"^node .* \(and 4 more nodes\)$"):
             check(study, objects, Heard())
     finally:
         for mark in marks:
             cluster.kill_node(mark)
     assert list(objects.list("check/")) == [], "nothing is left in the store"
-    by_id = {re.search(r"\((\w+)\)$", name)[1]: fault for name, fault in found.items()}  # type: ignore[index]
-    assert len(by_id) == len(lacks), found
-    return {name: by_id[id[:8]] for name, id in ids.items()}
-
-
-def _alive() -> list[dict[str, str]]:
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]
+    assert found.keys() == lacks.keys(), found
+    return found
 
 
 def test_another_version(faults: dict[str, Fault]) -> None:
