@@ -74,12 +74,12 @@ def cluster(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
 
 @pytest.fixture(scope="session")
 def head(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
-    """A Ray cluster with two CPUs and a job server, which knows nothing of overlap; this process has its token.
+    """A Ray cluster with two CPUs and a job server, with overlap baked in; this process has its token.
 
     Its workers have the credentials of the tests' S3 server, and are not niced: other tests would starve them.
     """
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    cluster = RayCluster(scratch, {"PYTHONPATH": "", "PATH": path, "RAY_worker_niceness": "0"})
+    cluster = RayCluster(scratch, {"PATH": path, "RAY_worker_niceness": "0"})
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             patch.setenv(name, cluster.environment[name])

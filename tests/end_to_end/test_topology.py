@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+import overlap
 from tests.end_to_end.test_on_servers import objects_in
 from tests.ray_cluster import TOKEN, RayCluster
 from tests.servers import SeaweedFS
@@ -21,6 +25,7 @@ from tests.study_fixtures import invoke
 from tests.view.browser import browsing, chromium
 from tests.view.mlflow_server import mlflow_server
 from tests.workflows.jobs import tiny
+from workflows.submission import folder as packing
 from workflows.submission.connection import connect
 
 BUCKET = "overlap-topology"
@@ -46,12 +51,22 @@ def topology(head: RayCluster, s3_server: SeaweedFS, tmp_path_factory: pytest.Te
     try:
         with mlflow_server(folder / "server") as mlflow:
             study.write(tracking={"uri": mlflow})
-            ran = invoke("submit", str(study.path), "--address", head.dashboard_url, "--json")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(packing, "_own", partial(_ours, packing._own(), folder / "__init__.py"))
+                ran = invoke("submit", str(study.path), "--address", head.dashboard_url, "--json")
             assert ran.code == 0, ran
             yield Topology(study, head, mlflow, json.loads(ran.stdout), objects_in(s3_server, BUCKET, "store/"))
     finally:
         for worker in workers:
             head.kill_node(worker)
+
+
+def _ours(files: dict[str, Path], changed: Path) -> dict[str, Path]:
+    """Overlap as it travels, with a version by which it can be told from what the nodes have."""
+    changed.write_text(
+        re.sub('__version__ = "(.*)"', r'__version__ = "\1+sent"', files["overlap/__init__.py"].read_text())
+    )
+    return {**files, "overlap/__init__.py": changed}
 
 
 def _to_bucket(study: SmallStudy, s3_server: SeaweedFS) -> None:
@@ -70,7 +85,7 @@ def _to_bucket(study: SmallStudy, s3_server: SeaweedFS) -> None:
 
 
 def test_the_study_is_in_the_bucket(topology: Topology) -> None:
-    """By a cluster that had nothing of overlap's, nor of the study's, before the job came."""
+    """Computed by the overlap that was sent, not by that of the nodes."""
     stored, said = topology.stored, topology.said
     assert said["exit_code"] == said["outcome"]["exit_code"] == 0
     (outcome,) = said["outcome"]["outcomes"]
@@ -80,6 +95,8 @@ def test_the_study_is_in_the_bucket(topology: Topology) -> None:
     assert models["model"].to_list() == ["net-0", "net-1"]
     assert set(models["n"]) == {40}
     assert not [key for key in stored if key.startswith("check/")]
+    records = [json.loads(body) for key, body in stored.items() if key.startswith("records/")]
+    assert [record["provenance"]["overlap"] for record in records] == [f"{overlap.__version__}+sent"] * 4
 
 
 def test_no_secret_is_in_the_job(topology: Topology, s3_server: SeaweedFS) -> None:

@@ -75,8 +75,12 @@ def faults(
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
     marks: list[str] = []
     try:
-        with ThreadPoolExecutor(len(lacks)) as starters:
-            marks += starters.map(lambda name: cluster.add_node(environment=lacks[name], name=name), lacks)
+
+        def start(name: str) -> None:
+            marks.append(cluster.add_node(environment=lacks[name], name=name))
+
+        with ThreadPoolExecutor(2) as starters:
+            list(starters.map(start, lacks))
         names = {node["NodeID"][:8]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
         found = {names[fault.node[-9:-1]]: fault for fault in inspect(study, objects)}
         with pytest.raises(StudyError, match=r"^node .* \(and 4 more nodes\)$"):

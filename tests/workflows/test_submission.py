@@ -32,8 +32,13 @@ def done(head: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sm
     return study, submission
 
 
+def there(study: SmallStudy, head: RayCluster) -> tuple[str, ...]:
+    """Options of `overlap submit`, as of `send`."""
+    return ("--address", head.dashboard_url, "--baked-in", "--shared", str(study.folder))
+
+
 def send(study: SmallStudy, head: RayCluster, **options: bool) -> Submission:
-    return submit(load_study(study.path), head.dashboard_url, shared=[study.folder], **options)
+    return submit(load_study(study.path), head.dashboard_url, baked_in=True, shared=[study.folder], **options)
 
 
 def test_what_is_finished_is_told_and_done_again_when_asked(
@@ -41,11 +46,11 @@ def test_what_is_finished_is_told_and_done_again_when_asked(
 ) -> None:
     study, first = done
     where = ("--address", head.dashboard_url)
-    told = invoke("submit", str(study.path), *where, "--shared", str(study.folder), "--json")
+    told = invoke("submit", str(study.path), *there(study, head), "--json")
     assert told.code == 0, told
     assert json.loads(told.stdout) == {"id": first.id, "attempt": 1, "state": "finished", "exit_code": 0}
 
-    again = invoke("submit", str(study.path), *where, "--shared", str(study.folder), "--json", "--again")
+    again = invoke("submit", str(study.path), *there(study, head), "--json", "--again")
     assert again.code == 0, again
     said = json.loads(again.stdout)
     assert (said["attempt"], said["state"]) == (2, "submitted")
@@ -105,7 +110,15 @@ def test_one_job_for_all_who_submit_at_once(head: RayCluster, tmp_path: Path, sc
         proxy.cut()
         until(lambda: any("is lost" in line for line in heard.lines))
 
-        arguments = ("submit", str(study.path), "--address", head.dashboard_url, "--shared", str(study.folder))
+        arguments = (
+            "submit",
+            str(study.path),
+            "--address",
+            head.dashboard_url,
+            "--baked-in",
+            "--shared",
+            str(study.folder),
+        )
         leaving = Command(*arguments, environment={"RAY_AUTH_TOKEN": TOKEN}, scratch=scratch)
         until(lambda: "to predict" in leaving.stderr())
         leaving.process.send_signal(signal.SIGINT)
@@ -130,7 +143,9 @@ def test_stopped_then_killed_then_done(head: RayCluster, tmp_path: Path) -> None
     """What did not end well gets the next attempt; what a job wrote is there after it has ended."""
     study = waiting(tmp_path / "study")
     where = ("--address", head.dashboard_url)
-    detached = invoke("submit", str(study.path), *where, "--shared", str(study.folder), "--detach", "--json")
+    detached = invoke(
+        "submit", str(study.path), *where, "--baked-in", "--shared", str(study.folder), "--detach", "--json"
+    )
     assert detached.code == 0, detached
     first = json.loads(detached.stdout)
     assert first["state"] == "submitted"

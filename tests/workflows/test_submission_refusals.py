@@ -127,7 +127,7 @@ def test_addresses_of_no_cluster(away: SmallStudy, s3_server: SeaweedFS) -> None
     assert "is no dashboard's; jobs are sent to http://HOST:8265" in refused(path, "--address", "127.0.0.1:6379")
     assert "is no dashboard's" in refused(path, "--address", "ray://127.0.0.1:10001")
     said = refused(path, "--address", s3_server.endpoint_url)
-    assert f"{s3_server.endpoint_url} refuses, and not as the dashboard of a Ray cluster does" in said
+    assert f"{s3_server.endpoint_url} is not the dashboard of a Ray cluster (" in said
     with WebServer(away.folder).running() as web:
         assert f"{web.url} is not the dashboard of a Ray cluster (" in refused(path, "--address", web.url)
 
