@@ -110,16 +110,9 @@ def test_one_job_for_all_who_submit_at_once(head: RayCluster, tmp_path: Path, sc
         proxy.cut()
         until(lambda: any("is lost" in line for line in heard.lines))
 
-        arguments = (
-            "submit",
-            str(study.path),
-            "--address",
-            head.dashboard_url,
-            "--baked-in",
-            "--shared",
-            str(study.folder),
+        leaving = Command(
+            "submit", str(study.path), *there(study, head), environment={"RAY_AUTH_TOKEN": TOKEN}, scratch=scratch
         )
-        leaving = Command(*arguments, environment={"RAY_AUTH_TOKEN": TOKEN}, scratch=scratch)
         until(lambda: "to predict" in leaving.stderr())
         leaving.process.send_signal(signal.SIGINT)
         left = leaving.wait()
@@ -143,9 +136,7 @@ def test_stopped_then_killed_then_done(head: RayCluster, tmp_path: Path) -> None
     """What did not end well gets the next attempt; what a job wrote is there after it has ended."""
     study = waiting(tmp_path / "study")
     where = ("--address", head.dashboard_url)
-    detached = invoke(
-        "submit", str(study.path), *where, "--baked-in", "--shared", str(study.folder), "--detach", "--json"
-    )
+    detached = invoke("submit", str(study.path), *there(study, head), "--detach", "--json")
     assert detached.code == 0, detached
     first = json.loads(detached.stdout)
     assert first["state"] == "submitted"
