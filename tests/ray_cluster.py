@@ -21,8 +21,8 @@ QUICK = {
     "RAY_free_objects_period_milliseconds": "10",
     "RAY_raylet_start_wait_time_s": "80",
 }
-"""A lost node is noticed after 1.3 s, not 15; memory that is let go is free after 10 ms, not a second; a node may be slow
-to start on a busy machine."""
+"""A lost node is noticed after 1.3 s, not 15; memory that is let go is free after 10 ms, not a second; a busy machine
+may take its time to start a node."""
 TOKEN = secrets.token_hex(32)
 """Of all clusters of this test session: a process reads its own once."""
 
