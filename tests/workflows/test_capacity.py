@@ -1,4 +1,4 @@
-"""A study that insists on GPUs is refused where there are none and none will come; one that declines them takes none."""
+"""A study that insists on GPUs is refused where there are none and none will come; one that declines takes none."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_no_gpu_where_one_is_wanted(study: SmallStudy, run: Run) -> None:
     assert ran.code == 2, ran
     (said,) = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
     assert said == (
-        'error: predict.device = "gpu" with 1 a predictor, but no node has more than 0 GPUs; start a node with GPUs, or '
-        'set device = "auto" to predict on CPUs'
+        'error: predict.device = "gpu" with 1 a predictor, but no node has more than 0 GPUs; '
+        'start a node with GPUs, or set device = "auto" to predict on CPUs'
     )
     assert not (study.store / "predictions").exists()
 
@@ -51,5 +51,5 @@ def test_gpus_that_are_declined(study: SmallStudy) -> None:
     with pytest.raises(StudyError, match="needs gpus_per_worker above 0"):
         load_study(study.path)
     study.write(predict={"device": "tpu"})
-    with pytest.raises(StudyError, match="key 'predict.device'"):
+    with pytest.raises(StudyError, match=r"key 'predict\.device'"):
         load_study(study.path)
