@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ def left_in_store(study: Study) -> Iterator[list[Outcome]]:
     So is an error that ends it, but not that it was stopped. A store that cannot be written is said, and changes
     nothing else.
     """
+    if SUBMISSION in os.environ:
+        # Ray lays the working directory out anew where another node of the same machine asks for it: then whoever stands
+        # in the old one has no working directory. The study's path is absolute by now.
+        os.chdir(tempfile.gettempdir())
     outcomes: list[Outcome] = []
     try:
         yield outcomes
