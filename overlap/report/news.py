@@ -92,12 +92,8 @@ def ensemble_sentence(news: News) -> Sentence | None:
         f"; the largest difference on the test split is {points(largest.gain)} points"
         f"{within(largest.gain_low, largest.gain_high, points)}, of {largest.size} members. "
     )
-    if beyond:
-        text += (
-            f"Beyond chance after Holm's correction over {len(judged)} sizes: {_sizes(tuple(o.size for o in beyond))}."
-        )
-    else:
-        text += f"None is beyond chance after Holm's correction over {len(judged)} sizes."
+    which = f"That of {_sizes(tuple(one.size for one in beyond))} is" if beyond else "None is"
+    text += f"{which} beyond chance after Holm's correction over {len(judged)} sizes."
     return Sentence(text, "beyond" if beyond else "within")
 
 
@@ -121,7 +117,7 @@ def size_row(one: SizeNews) -> dict[str, str]:
     }
 
 
-def lines(news: News) -> list[str]:
+def news_lines(news: News) -> list[str]:
     """What a terminal shows: the headline, the models, and what became of ensembles."""
     told = [model_line(one) for one in news.models[:SHOWN]]
     if len(news.models) > SHOWN:
@@ -132,9 +128,8 @@ def lines(news: News) -> list[str]:
         for one in news.sizes:
             if one.changed:
                 row = size_row(one)
-                told.append(
-                    f"  {row['size']}: {row['before']} → {row['now']}, {row['gain']}, {row['standing']}: {row['members']}"
-                )
+                figures = f"{row['before']} → {row['now']}, {row['gain']}, {row['standing']}"
+                told.append(f"  {row['size']}: {figures}: {row['members']}")
     return told
 
 

@@ -50,7 +50,7 @@ def summary(results: Results, *, report: str | None = None, tracking: str | None
     if found.best_search:
         parts += [Text(), _steps(found.best_search)]
     if (news := of_plain(results.news)) is not None:
-        parts += [Text(), Text.assemble(("What is new  ", "bold"), headline(news)), *map(Text, lines(news))]
+        parts += [Text(), Text.assemble(("What is new  ", "bold"), headline(news)), *map(Text, news_lines(news))]
     if results.absent:
         parts += [Text(), Text(f"Not in these tables: {', '.join(results.absent)} (`overlap status` says why)")]
     if report:
