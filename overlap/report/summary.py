@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from overlap.news import of_plain
 from overlap.report.findings import Findings, Search, find
-from overlap.report.news import headline
+from overlap.report.news import headline, news_lines
 from overlap.report.palette import label
 from overlap.report.results import Results
 from overlap.report.tested import tested
