@@ -93,7 +93,7 @@ def ensemble_sentence(news: News) -> Sentence | None:
         f"{within(largest.gain_low, largest.gain_high, points)}, of {largest.size} members. "
     )
     which = f"That of {_sizes(tuple(one.size for one in beyond))} is" if beyond else "None is"
-    text += f"{which} beyond chance after Holm's correction over {len(judged)} sizes."
+    text += f"{which} beyond chance after Holm's correction over {len(judged)} size{'' if len(judged) == 1 else 's'}."
     return Sentence(text, "beyond" if beyond else "within")
 
 
