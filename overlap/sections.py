@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -27,6 +28,7 @@ from overlap.fields import (
     is_uri,
 )
 from overlap.methodology import Training
+from overlap.mistakes import refuse_credentials
 
 
 class Data(Section):
@@ -195,6 +197,34 @@ class Gate(Section):
     """Further orders that heads may be in, by name: text files, a class a line (synsets, or as in the data's names)."""
 
 
+class Notify(Section):
+    """Who is told of new results and of failures, by whoever runs the study, once each."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run in the study's folder without a shell; the summary comes as JSON on its
+    standard input."""
+    url: str | None = None
+    """Where the summary is posted as JSON; `env:NAME` for an address that the environment keeps, since it is secret."""
+    on: Annotated[tuple[Literal["news", "failure"], ...], Several] = ("news", "failure")
+    """What is told: new results, and checkpoints or shards that failed."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Notify:
+        if not self.command and self.url is None:
+            raise ValueError("names nobody to tell; give command or url")
+        if self.command and not self.command[0]:
+            raise ValueError("command is empty; give a program and its arguments")
+        if self.url is not None and not self.url.startswith("env:"):
+            try:
+                host = urlsplit(self.url).hostname if self.url.startswith(("http://", "https://")) else None
+            except ValueError:
+                host = None
+            if not host:
+                raise ValueError("url is no http(s)://HOST address, nor env:NAME of a variable that holds one")
+            refuse_credentials(self.url)
+        return self
+
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "store": Store,
@@ -204,6 +234,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "features": Features,
     "ensembles": Ensembles,
     "gate": Gate,
+    "notify": Notify,
     "checkpoint": CheckpointEntry,
     "zoo": ZooQuery,
     "defaults": Description,

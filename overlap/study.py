@@ -31,6 +31,7 @@ from overlap.sections import (
     Ensembles,
     Features,
     Gate,
+    Notify,
     Predict,
     Store,
     Tracking,
@@ -51,6 +52,7 @@ class Study(Section):
     features: Features = Features()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
+    notify: Notify | None = None
     checkpoint: tuple[CheckpointEntry, ...] = ()
     zoo: tuple[ZooQuery, ...] = ()
     path: Path

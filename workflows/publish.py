@@ -25,6 +25,7 @@ from overlap.store import layout
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects, open_objects
 from overlap.store.tables import Labels, encode_labels
+from overlap.store.turns import turn
 from overlap.study import Study
 from workflows.plan import Plan, location
 
@@ -148,9 +149,17 @@ def _track(
         return
     from overlap.tracking import Tracker
 
-    about = {"command": "overlap run", "data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
-    Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
-    objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+    with turn(objects, "tracking"):  # MLflow knows no conditional create: two at a time would make twins
+        if not fresh and objects.head(told) is not None:
+            return
+        about = {
+            "command": "overlap run",
+            "data": results.data,
+            "overlap": overlap.__version__,
+            "study": str(study.path),
+        }
+        Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
+        objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
 
 
 def provenance(study: Study) -> dict[str, str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from overlap import settled
+from overlap import notifying, settled
 from overlap.images.dataset import in_process
 from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.objects import check, open_objects
 from overlap.study import Study
 from overlap.versions import Versions, versions
 from overlap.zoo import hub
-from workflows import across, probe_fits
+from workflows import across, notices, probe_fits
 from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
@@ -52,11 +52,14 @@ def run(
     """
     objects = open_objects(location(study))
     check(objects)
+    notifying.check(study)
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
     with cluster or Cluster(address, study.path.parent) as wanted:
         stages = Stages(study, objects, wanted, Crew(study), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
+    if limit is None:
+        notices.tell(study, outcomes, objects)
     if seen is not None:
         _settle(study, seen, outcomes)
     return outcomes

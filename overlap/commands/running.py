@@ -106,6 +106,8 @@ def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> NoReturn:
             )
         if outcome.tracking_error:
             click.echo(f"warning: {outcome.tracking_error}; `overlap sync {study.path}` fills it in later", err=True)
+        if outcome.notify_error:
+            click.echo(f"warning: {outcome.notify_error}", err=True)
         if as_json:
             click.echo(json.dumps(outcome.summary()))
         elif outcome.results is not None:

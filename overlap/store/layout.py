@@ -238,6 +238,16 @@ def _with_truth(data: str, truth: str | None) -> str:
     return check_data(data) + (f"@{check_data(truth)}" if truth else "")
 
 
+def turns(name: str) -> str:
+    """Who is at something that one driver does at a time."""
+    return f"turns/{name}/"
+
+
+def turn_of(name: str, number: int) -> str:
+    """One turn, by its number."""
+    return f"{turns(name)}{number:08}.json"
+
+
 def snapshot(data: str) -> str:
     """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
     return f"studies/{check_data(data)}.json"
