@@ -44,6 +44,7 @@ for verb in (
     reading.report,
     reading.sync,
     keeping.export,
+    keeping.gc,
 ):
     main.add_command(verb)
 

@@ -53,9 +53,7 @@ def _tensor(data: bytes) -> Any:
 
     if data.startswith(JPEG):
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # they move to another package
+            warnings.simplefilter("ignore", DeprecationWarning)  # they move to another package
             return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
     return pil_to_tensor(open_image(data, "pillow"))
 
