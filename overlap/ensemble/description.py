@@ -7,7 +7,7 @@ alone. Fields and their meaning are those of the classes here; in JSON they have
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -127,8 +127,7 @@ class Description:
     @property
     def key(self) -> str:
         """Equal for equal members with equal weights, calibrated on equal images."""
-        weights = sorted([member.fingerprint, member.weight] for member in self.members)
-        return digest(canonical_json({"schema": SCHEMA, "dataset": self.dataset_digest, "members": weights}))
+        return key_of(self.dataset_digest, {member.fingerprint: member.weight for member in self.members})
 
     @property
     def has_programs(self) -> bool:
@@ -138,6 +137,12 @@ class Description:
     def as_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return dict(json.loads(json.dumps(asdict(self))))
+
+
+def key_of(dataset_digest: str, weights: Mapping[str, float]) -> str:
+    """What names an ensemble: its members' fingerprints with their shares, and the images it is calibrated on."""
+    held = sorted([fingerprint, round(weight, 12)] for fingerprint, weight in weights.items())
+    return digest(canonical_json({"schema": SCHEMA, "dataset": dataset_digest, "members": held}))
 
 
 def write(description: Description, folder: Path) -> None:
