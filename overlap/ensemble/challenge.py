@@ -1,9 +1,9 @@
 """The best ensemble of a reduction against the champion so far: who is champion then, and why.
 
 Guarantees: the champion changes only where the new one gets more images of the test split right beyond chance, on the
-same images, by the paired 95% interval; the first one is champion at once; one that stays is not registered. A champion
-whose checkpoints were withdrawn stays too, since its version holds all it needs. Not guaranteed: that chance never wins:
-every challenge is a test on the same images, and of hundreds some 2.5% of the hopeless pass.
+same images, by the paired 95% interval; the first one is champion at once; an ensemble that does not become champion is
+not registered. A champion whose checkpoints were withdrawn stays, since its version holds all it needs. Not guaranteed:
+that chance never wins: every challenge is a test on the same images, and some 2.5% of the hopeless ones pass it.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def challenge(study: Study, results: Results, objects: Objects, say: Say = lambd
             old = judge.rights(present.members)
         except StudyError as error:
             raise StudyError(
-                f"the champion (version {present.number}) stays: it cannot be compared on '{results.data}' as it is now "
-                f"({error}); take its alias away in MLflow to let the new best ensemble have it"
+                f"the champion (version {present.number}) stays: it cannot be compared on '{results.data}' as that is "
+                f"now ({error}); take its alias away in MLflow to let the new best ensemble have it"
             ) from None
         gained = judge.compare(new, old)
         gain, low, high = gained

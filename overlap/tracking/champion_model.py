@@ -1,7 +1,7 @@
 """The champion as MLflow runs it: a model from code, so that no class is pickled. MLflow alone imports this file.
 
 Asked with JPEGs or PNGs as bytes (base64 where JSON carries them), one a row. Answers with a table: prediction (class
-number), class (its name), confidence, and on request (`params={"probabilities": True}`) the probabilities of all classes.
+number), class (its name), confidence, and on request (`params={"probabilities": True}`) all classes' probabilities.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import base64
 from typing import Any
 
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 PARAMETERS = {"probabilities": False, "batch_size": 16}
 """What may be given beside the images, with its default."""
 
 
-class Champion(PythonModel):  # type: ignore[misc]
+class Champion(PythonModel):
     """An exported ensemble behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:
@@ -25,7 +25,7 @@ class Champion(PythonModel):  # type: ignore[misc]
 
         self._ensemble = load(context.artifacts["ensemble"])
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow reads the types
         """Ask the ensemble.
 
         Args:

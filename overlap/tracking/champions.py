@@ -78,8 +78,8 @@ class Champions:
                     found = _version(self._client.get_model_version(self.name, number))
                     if found is None:
                         raise TrackingError(
-                            f"MLflow at {shown(self.uri)}: the {ALIAS} of '{self.name}' is version {number}, which overlap "
-                            "did not register; give [champion] another name, or take the alias away"
+                            f"MLflow at {shown(self.uri)}: the {ALIAS} of '{self.name}' is version {number}, which "
+                            "overlap did not register; give [champion] another name, or take the alias away"
                         )
                     return found
         return None
@@ -116,9 +116,12 @@ class Champions:
             if not self._client.search_registered_models(f"name = '{self.name}'"):
                 text = f"The best ensembles of the study {described.study}, of which {ALIAS} is the best so far."
                 self._client.create_registered_model(self.name, {KEY: described.study}, text)
-            version = self._client.create_model_version(
-                self.name, f"models:/{model.model_id}", run_id=origin, tags=tags, model_id=model.model_id
-            )
+            linked: str | None
+            source, linked = f"models:/{model.model_id}", model.model_id
+            if not self.uri.startswith("http"):
+                # A server looks these up in its own store; MLflow without one, where the process-wide URI points.
+                source, linked = model.artifact_location, None
+            version = self._client.create_model_version(self.name, source, origin, tags, model_id=linked)
             pages = [{"name": self.name, "version": str(version.version)}]
             self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": json.dumps(pages)})
         return Version(str(version.version), described.key, tuple(members))
@@ -167,9 +170,9 @@ def _save(export: Path, described: Description, folder: Path) -> None:
     import pandas
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    answer = [
+    answer: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.long, "prediction"),
         ColSpec(DataType.string, "class"),
         ColSpec(DataType.double, "confidence"),
