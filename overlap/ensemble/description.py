@@ -44,8 +44,8 @@ class Member:
     weight: float
     """Share in the mean of probabilities; those of all members sum to one."""
     temperature: float
-    """Fitted on all images of the data set. The study's own numbers are out of fold: there each image has the
-    temperature that was fitted without its fold, which differs in the third digit or so."""
+    """Fitted on all images of the data set, as an image from elsewhere asks for. The study's own figures are out of
+    fold: there each image has the temperature that was fitted without its fold, so that theirs differ a little."""
     architecture: Architecture
     """Source, name and arguments; of a factory also the digest of its source file."""
     classes: int

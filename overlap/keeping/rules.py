@@ -83,6 +83,19 @@ class Rules:
                 ages.setdefault(name, []).append((max(info.modified for info in held), inputs))
         return {(name, inputs) for name, all_of in ages.items() for _, inputs in sorted(all_of, reverse=True)[number:]}
 
+    @cached_property
+    def forgotten(self) -> set[tuple[str, str]]:
+        """(data set, context) of kept answers to which nothing was added for the time of retention, but the newest."""
+        age = self.retention.withdrawn_seconds
+        if age is None:
+            return set()
+        latest = {
+            group: max(info.modified for info in held)
+            for group, held in grouped(self.listing, "data", "context").items()
+        }
+        newest = {data: max(at for (other, _), at in latest.items() if other == data) for data, _ in latest}
+        return {group for group, at in latest.items() if at <= self.now - age and at < newest[group[0]]}
+
     def _withdrawn(self, key: str, parts: dict[str, str]) -> str | None:
         gone = (parts["data"], parts["fingerprint"]) in self.withdrawn
         return "its checkpoint was withdrawn (retention.withdrawn)" if gone else None
@@ -92,6 +105,11 @@ class Rules:
         if key in self.references.objects or unit in self.references.doubtful:
             return self._withdrawn(key, parts)
         return "no record names it"
+
+    def _answered(self, key: str, parts: dict[str, str]) -> str | None:
+        if (parts["data"], parts["context"]) in self.forgotten:
+            return "no reduction has added to it in a long time (retention.withdrawn)"
+        return self._withdrawn(key, parts) if "fingerprint" in parts else None
 
     def _completed(self, key: str, parts: dict[str, str]) -> str | None:
         manifest = f"{key.rpartition('/')[0]}/manifest.json"
@@ -124,6 +142,7 @@ class Rules:
 
 RULES: dict[str, Callable[[Rules, str, dict[str, str]], str | None]] = {
     "withdrawn": Rules._withdrawn,
+    "answered": Rules._answered,
     "completed": Rules._completed,
     "certified": Rules._certified,
     "identified": Rules._identified,

@@ -257,9 +257,10 @@ def exported_png() -> bytes:
 def test_pickled_weights_become_safetensors_and_random_factories_are_found_out(
     fresh: SmallStudy, run: Run, tmp_path: Path
 ) -> None:
-    (fresh.folder / "moody_nets.py").write_text(MOODY)
+    (fresh.folder / "moody_nets.py").write_text((fresh.folder / "small_nets.py").read_text() + MOODY)
+    (fresh.folder / "leaning_nets.py").write_text("from small_nets import Net\n")
     for entry in list(fresh.entries):
-        if entry["id"] not in ("narrow-0", "wide-0"):
+        if entry["id"] not in ("narrow-0", "wide-0", "wide-1"):
             fresh.remove(entry["id"])
     for entry in fresh.entries:
         entry["arguments"]["delay"] = 0.0
@@ -268,7 +269,7 @@ def test_pickled_weights_become_safetensors_and_random_factories_are_found_out(
             torch.save({"state_dict": state}, fresh.folder / "weights" / "narrow-0.pth")
             entry["weights"] = "weights/narrow-0.pth"
         else:
-            entry["factory"] = "moody_nets:Moody.build"
+            entry["factory"] = "moody_nets:Moody.build" if entry["id"] == "wide-0" else "leaning_nets:Net.build"
     fresh.write()
     assert run(fresh).code == 0
     said = invoke("export", str(fresh.path), str(tmp_path / "a"), "--models", "narrow-0", "--json")
@@ -278,6 +279,9 @@ def test_pickled_weights_become_safetensors_and_random_factories_are_found_out(
     assert member["weights"]["digest"] != member["stored"]
     moody = invoke("export", str(fresh.path), str(tmp_path / "b"), "--models", "wide-0")
     assert "the export's module gives other probabilities than the study" in moody.stderr
+    leaning = invoke("export", str(fresh.path), str(tmp_path / "b"), "--models", "wide-1")
+    assert "the export cannot be loaded from its folder alone: " in leaning.stderr
+    assert "No module named 'small_nets'" in leaning.stderr
     assert not (tmp_path / "b").exists()
 
 
@@ -288,11 +292,12 @@ def _module(study: SmallStudy, entry: dict[str, Any]) -> torch.nn.Module:
 
 
 MOODY = """
-import os
-import small_nets
+
+import sys
 
 
-class Moody(small_nets.Net):
+class Moody(Net):
     def forward(self, images):
-        return super().forward(images) + (os.getpid() % 97) * images[:, 0, 0, :1].abs()
+        mood = 3.0 if sys.argv[0].endswith("check.py") else 0.0
+        return super().forward(images) + mood * images[:, 0, 0, :1].abs() * torch.arange(10)
 """

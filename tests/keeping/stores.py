@@ -46,8 +46,8 @@ def results_of(data: str, inputs: str, models: list[str]) -> Results:
     rows = zoo(max(2, len(models)))
     named = pl.Series("fingerprint", [*models, *[None] * (rows.height - len(models))], pl.String)
     told = rows.with_columns(named).with_columns(
-        n=pl.lit(8), accuracy=pl.lit(0.5), status=pl.lit("complete"), top5=pl.lit(0.5), nll=pl.lit(1.0), ece=pl.lit(0.1),
-        temperature=pl.lit(1.0), noise_floor_ei=pl.lit(None, pl.Float64),
+        n=pl.lit(8), accuracy=pl.lit(0.5), status=pl.lit("complete"), top5=pl.lit(0.5), nll=pl.lit(1.0),
+        ece=pl.lit(0.1), temperature=pl.lit(1.0), noise_floor_ei=pl.lit(None, pl.Float64),
     )  # fmt: skip
     pairs = pairs_of(rows, right_bits(rows, 8, np.random.default_rng(0)))
     return Results("small", data, sha(f"dataset {data}"), sha(inputs), told, pairs)
