@@ -14,6 +14,7 @@ from overlap.fields import (
     Address,
     DataName,
     Decoder,
+    Duration,
     Flag,
     Grouping,
     Integer,
@@ -26,6 +27,7 @@ from overlap.fields import (
     Size,
     TrackingUri,
     is_uri,
+    seconds,
 )
 from overlap.methodology import Training
 from overlap.mistakes import refuse_credentials
@@ -225,6 +227,38 @@ class Notify(Section):
         return self
 
 
+class Champion(Section):
+    """Whether the best ensemble so far is kept in MLflow as a model that can be asked."""
+
+    wanted: Flag = Field(default=False, alias="register")
+    """Opt-in, since the weights of all members are uploaded: gigabytes where networks are large."""
+    name: Annotated[str, Field(pattern=r"^[^/:.%\"']+$", max_length=200)] | None = None
+    """Of the registered model; the study's name without it."""
+    data: DataName | None = None
+    """Whose images and labels decide; the first data set to evaluate on without it."""
+
+
+class Retention(Section):
+    """What `overlap gc` may remove beside orphans, and how young nothing is removed; without it everything stays."""
+
+    results: Annotated[Integer, Field(ge=0)] | None = None
+    """Earlier reductions that are kept of each data set; None for all."""
+    withdrawn: Duration | None = None
+    """What is left of checkpoints that no study in the store has any more goes after this time; None for never."""
+    grace: Duration = "24h"
+    """Nothing younger is ever removed: a run may be about to certify it."""
+
+    @property
+    def withdrawn_seconds(self) -> float | None:
+        """`withdrawn` in seconds, never less than the grace."""
+        return None if self.withdrawn is None else max(seconds(self.withdrawn), self.grace_seconds)
+
+    @property
+    def grace_seconds(self) -> float:
+        """`grace` in seconds."""
+        return seconds(self.grace)
+
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "store": Store,
@@ -235,6 +269,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "ensembles": Ensembles,
     "gate": Gate,
     "notify": Notify,
+    "champion": Champion,
+    "retention": Retention,
     "checkpoint": CheckpointEntry,
     "zoo": ZooQuery,
     "defaults": Description,

@@ -32,7 +32,7 @@ from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import costs, features, pairs, rows
+from workflows.reductions import champions, costs, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
@@ -117,6 +117,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     priced = costs.of(answers.models, plan, subject.manifests, counted)
     prediction = panel.prediction[list(answers.rows)]
     found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
+    champions.remember(subject, answers, held, found)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
