@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import ray
 
 from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
@@ -94,12 +93,12 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
     counts = pairs.count(panel)
     table = pairs.table(panel, counts, categories)
     answers = read(panel, plan, subject.manifests)
-    held, own = ray.put(answers), np.ix_(answers.rows, answers.rows)
+    own = np.ix_(answers.rows, answers.rows)
     joint = counts.among(answers.rows)
-    ensembles = combine(answers, held, joint, categories[own])
+    ensembles = combine(answers, joint, categories[own])
     main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
 
-    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, held, main, study.analysis)
+    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
     more, said = specialise(panel, table, categories, answers, joint, groups)
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
@@ -107,8 +106,7 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    prediction = panel.prediction[list(answers.rows)]
-    found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
+    found, missing = search(answers, categories[own], priced, study.ensembles)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
