@@ -20,9 +20,11 @@ from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Checkpoint
+from workflows.backlog import Job
 from workflows.cluster import Node, on
 from workflows.crew import Crew, Worker
-from workflows.leases import ATTEMPTS, Decode, Job, Lease, Schedule
+from workflows.holdings import Decode
+from workflows.leases import ATTEMPTS, Lease, Schedule
 from workflows.plan import Plan, location
 from workflows.worker import Context, Decoded, Outcome, decode_shard, fetch_ahead
 
