@@ -48,6 +48,8 @@ class Results:
     first two. Words in backticks are set as code."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions, git hash, device, dates: printed as they are."""
+    schedule: pl.DataFrame | None = None
+    """How the last fan-out over the data set ran (`overlap.store.schedules`): no result, and no part of the digest."""
 
     def __post_init__(self) -> None:
         """Refuse tables the views cannot read.

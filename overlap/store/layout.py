@@ -205,3 +205,13 @@ def _with_truth(data: str, truth: str | None) -> str:
 def snapshot(data: str) -> str:
     """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
     return f"studies/{check_data(data)}.json"
+
+
+def schedule(data: str, started: int, identifier: str) -> str:
+    """How a fan-out ran; `started` in UTC seconds, so that keys in order are fan-outs in order."""
+    return f"{schedules_prefix(data)}{started:012d}-{identifier}.parquet"
+
+
+def schedules_prefix(data: str) -> str:
+    """How every fan-out over a data set ran."""
+    return f"schedules/{check_data(data)}/"

@@ -16,6 +16,7 @@ from overlap.analysis.shares import wilson
 from overlap.identity import fingerprint
 from overlap.report.findings import find
 from overlap.report.results import Results
+from overlap.report.schedule import balance
 
 SCHEMA = 1
 """Raise it when entries of the same results come to say something else: every run is then filled again."""
@@ -37,6 +38,8 @@ class Entry:
     """(name, value, step)."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Further tags; they may change."""
+    beside: tuple[tuple[str, float, int], ...] = ()
+    """Further metrics, about how it was computed: written when the run is filled, and no reason to fill it again."""
 
     @property
     def key(self) -> str:
@@ -45,7 +48,7 @@ class Entry:
 
     @property
     def content(self) -> str:
-        """Short fingerprint of all that is written."""
+        """Short fingerprint of all that is written, but for what is beside the results."""
         values = [[name, value, step] for name, value, step in self.metrics]
         return fingerprint({"schema": SCHEMA, "params": self.params, "metrics": values, "about": self.about})
 
@@ -96,12 +99,14 @@ def reduction(results: Results) -> Entry:
         "dataset_digest": results.dataset_digest,
         "inputs_digest": results.inputs_digest,
     }
+    ran = balance(results.schedule) if results.schedule is not None else None
     return Entry(
         "reduction",
         f"pairs and ensembles · {results.data}",
         identity,
         metrics=tuple(metrics),
         about={"drawn_by": f"overlap {__version__}", "absent": str(len(results.absent))},
+        beside=_metrics(ran.metrics) if ran is not None else (),
     )
 
 
