@@ -22,7 +22,7 @@ from overlap.report.figures import Figure, draw_figures
 from overlap.report.page import render_page
 from overlap.report.results import Results
 from overlap.settled import RETRY_HOURS, hours_since
-from overlap.store import layout
+from overlap.store import layout, schedules
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects, open_objects
 from overlap.store.tables import Labels, encode_labels
@@ -116,6 +116,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
     Returns:
         Where the report is, and why MLflow could not be told (None if it was, or is not wanted).
     """
+    results = replace(results, schedule=schedules.newest(layout.parted(results.data)[0], objects))
     figures = cache(partial(draw_figures, results))
     page = cache(lambda: render_page(results, figures()))
     key = layout.results(results.data, REPORT)

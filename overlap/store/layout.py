@@ -261,3 +261,13 @@ def job(submission: str) -> str:
 def jobs_prefix(stem: str) -> str:
     """The outcomes of all jobs whose submission ids begin so."""
     return f"jobs/{stem}"
+
+
+def schedule(data: str, started: int, identifier: str) -> str:
+    """How a fan-out ran; `started` in UTC seconds, so that keys in order are fan-outs in order."""
+    return f"{schedules_prefix(data)}{started:012d}-{identifier}.parquet"
+
+
+def schedules_prefix(data: str) -> str:
+    """How every fan-out over a data set ran."""
+    return f"schedules/{check_data(data)}/"
