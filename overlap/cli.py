@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from overlap import __version__
-from overlap.commands import importing, packing, reading, running, submitting
+from overlap.commands import importing, keeping, packing, reading, running, submitting
 from overlap.errors import OverlapError
 
 
@@ -47,6 +47,8 @@ for verb in (
     importing.import_,
     reading.report,
     reading.sync,
+    keeping.export,
+    keeping.gc,
 ):
     main.add_command(verb)
 

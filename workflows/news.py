@@ -35,7 +35,6 @@ def since(
     panel: Panel,
     counts: PairCounts,
     answers: Answers,
-    held: Any,
     objects: Objects,
 ) -> News:
     """Compare a reduction with the one before.
@@ -45,13 +44,13 @@ def since(
         results: the tables now.
         panel: of the models that take part.
         counts: of their pairs.
-        answers: of those that have logits, `held` a reference to them.
+        answers: of those that have logits.
         objects: the store, which holds the identities behind fingerprints.
     """
     before, now = _states(earlier.models, earlier.absent), _states(results.models, results.absent)
     steps = members(results.ensembles)
     kept = [name for name, state in now.items() if name in before and before[name].fingerprint == state.fingerprint]
-    compared = tuple(sizes(earlier, results.ensembles, kept, answers, held))
+    compared = tuple(sizes(earlier, results.ensembles, kept, answers))
     alone = only_right(panel.correct) if panel.models else np.empty(0, np.int64)
 
     def place(model: str) -> Place:

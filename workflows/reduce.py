@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import ray
 
 from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
@@ -32,7 +31,7 @@ from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import costs, features, pairs, rows
+from workflows.reductions import champions, costs, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
@@ -102,12 +101,12 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     counts = pairs.count(panel)
     table = pairs.table(panel, counts, categories)
     answers = read(panel, plan, subject.manifests)
-    held, own = ray.put(answers), np.ix_(answers.rows, answers.rows)
+    own = np.ix_(answers.rows, answers.rows)
     joint = counts.among(answers.rows)
-    ensembles = combine(answers, held, joint, categories[own])
+    ensembles = combine(answers, joint, categories[own])
     main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
 
-    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, held, main, study.analysis)
+    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
     more, said = specialise(panel, table, categories, answers, joint, groups)
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
@@ -115,8 +114,8 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    prediction = panel.prediction[list(answers.rows)]
-    found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
+    found, missing = search(answers, categories[own], priced, study.ensembles)
+    champions.remember(subject, answers, found)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -153,5 +152,5 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         return results
     if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
         return replace(results, news=earlier.news)
-    told = news.since(earlier, results, panel, counts, answers, held, subject.objects)
+    told = news.since(earlier, results, panel, counts, answers, subject.objects)
     return replace(results, news=told.plain())

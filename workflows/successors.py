@@ -38,7 +38,6 @@ def sizes(
     ensembles: pl.DataFrame,
     kept: Collection[str],
     answers: Answers,
-    held: Any,
 ) -> Iterator[SizeNews]:
     """Each size of either search, earlier ensembles judged now where all their members are still as they were.
 
@@ -46,7 +45,7 @@ def sizes(
         earlier: the reduction before.
         ensembles: the table now.
         kept: models that are what they were.
-        answers: of the models that have logits, `held` a reference to them.
+        answers: of the models that have logits.
     """
     was, new = members(earlier.ensembles), members(ensembles)
     if not was or not new:
@@ -62,7 +61,7 @@ def sizes(
         elif sorted(was[:size]) != sorted(new[:size]):
             judged.append(size)
     before, now = [was[:size] for size in judged], [new[:size] for size in judged]
-    found = dict(zip(judged, _judged(before, now, answers, held), strict=False))
+    found = dict(zip(judged, _judged(before, now, answers), strict=False))
     for size in range(1, max(len(was), len(new)) + 1):
         both = (tuple(was[:size]) if size <= len(was) else (), tuple(new[:size]) if size <= len(new) else ())
         one = found.get(size)
@@ -77,16 +76,14 @@ def sizes(
         )
 
 
-def _judged(
-    before: Sequence[Sequence[str]], now: Sequence[Sequence[str]], answers: Answers, held: Any
-) -> list[Succession]:
+def _judged(before: Sequence[Sequence[str]], now: Sequence[Sequence[str]], answers: Answers) -> list[Succession]:
     """Earlier ensembles beside later ones on the test images, as they are judged today."""
     number = {model: place for place, model in enumerate(answers.models)}
     asked = [tuple(number[model] for model in one) for one in (*before, *now)]
     distinct = list(dict.fromkeys(asked))
     if not distinct or answers.selection.all():
         return []
-    right = rights(distinct, answers, held)[:, ~answers.selection]
+    right = rights(distinct, answers)[:, ~answers.selection]
     rows = [distinct.index(one) for one in asked]
     return successions(right[rows[: len(before)]], right[rows[len(before) :]])
 

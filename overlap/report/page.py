@@ -25,6 +25,7 @@ from overlap.report.meanings import MEANINGS
 from overlap.report.news import KINDS, ensemble_sentence, headline, model_line, size_row
 from overlap.report.palette import every_colour, label
 from overlap.report.results import Results
+from overlap.report.schedule import balance, workers
 from overlap.report.wording import number, percent, points
 
 SCRIPTS = ("dom", "unpack", "filter", "grid", "heat", "panel", "model", "pair", "start")
@@ -69,6 +70,8 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
         thumbnails=_embedded(thumbnails.carried(results)),
         class_names=_embedded(class_names(results)),
         absences=absences(tables),
+        balance=None if results.schedule is None else balance(results.schedule),
+        workers=[] if results.schedule is None else workers(results.schedule).to_dicts(),
         meanings={name: MEANINGS[name] for table in tables.values() for name in table.columns if name in MEANINGS},
         colours=every_colour(),
         css=Markup((folder / "page.css").read_text(encoding="utf-8")),

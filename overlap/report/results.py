@@ -51,6 +51,8 @@ class Results:
     """Versions, git hash, device, dates: printed as they are."""
     news: Mapping[str, Any] | None = None
     """What is new since the reduction before (`overlap.news.News`, as plain JSON); None of a first one."""
+    schedule: pl.DataFrame | None = None
+    """How the last fan-out over the data set ran (`overlap.store.schedules`): no result, and no part of the digest."""
 
     def __post_init__(self) -> None:
         """Refuse tables the views cannot read.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from overlap.report.figures import Figure
 from overlap.report.results import Results
+from overlap.report.schedule import workers
 
 SHOWN_IN_PLACE = (
     *("models", "categories", "ensembles", "divergence_categories", "category_tests", "axes", "gain_fits", "searches"),
@@ -28,6 +29,9 @@ def write(folder: Path, results: Results, figures: Sequence[Figure], page: str |
         table.write_parquet(tables / f"{name}.parquet")
         if name in SHOWN_IN_PLACE:
             table.write_csv(tables / f"{name}.csv")
+    if results.schedule is not None:
+        results.schedule.write_parquet(tables / "schedule.parquet")
+        workers(results.schedule).write_csv(tables / "workers.csv")
     for figure in figures:
         (drawings / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
     if results.news is not None:

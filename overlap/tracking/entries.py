@@ -18,6 +18,7 @@ from overlap.news import of_plain
 from overlap.report.findings import find
 from overlap.report.news import headline
 from overlap.report.results import Results
+from overlap.report.schedule import balance
 
 SCHEMA = 1
 """Raise it when entries of the same results come to say something else: every run is then filled again."""
@@ -42,6 +43,8 @@ class Entry:
     """(name, value, step)."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Further tags; they may change."""
+    beside: tuple[tuple[str, float, int], ...] = ()
+    """Further metrics, about how it was computed: written when the run is filled, and no reason to fill it again."""
 
     @property
     def key(self) -> str:
@@ -50,7 +53,7 @@ class Entry:
 
     @property
     def content(self) -> str:
-        """Short fingerprint of all that is written."""
+        """Short fingerprint of all that is written, but for what is beside the results."""
         values = [[name, value, step] for name, value, step in self.metrics]
         return fingerprint({"schema": SCHEMA, "params": self.params, "metrics": values, "about": self.about})
 
@@ -108,7 +111,15 @@ def reduction(results: Results) -> Entry:
         about |= {"previous": Entry("reduction", "", previous).key, "previous_inputs": news.since}
         about |= {"new": headline(news)[:TAG]}
     identity = _reduced(results.data, results.dataset_digest, results.inputs_digest)
-    return Entry("reduction", f"pairs and ensembles · {results.data}", identity, metrics=tuple(metrics), about=about)
+    ran = None if results.schedule is None else balance(results.schedule)
+    return Entry(
+        "reduction",
+        f"pairs and ensembles · {results.data}",
+        identity,
+        metrics=tuple(metrics),
+        about=about,
+        beside=() if ran is None else _metrics(ran.metrics),
+    )
 
 
 def _reduced(data: str, dataset_digest: str, inputs_digest: str) -> dict[str, str]:

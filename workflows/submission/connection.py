@@ -6,6 +6,7 @@ that no message holds a token.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ TIMEOUT_S = (5, 60)
 
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Variables that Ray's client prefers to the address it is given."""
+
+_TALKATIVE = (
+    *("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"),
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers of Ray that tell of every upload and every connection."""
 
 
 class Jobs(JobSubmissionClient):
@@ -54,8 +61,12 @@ def connect(address: str) -> Jobs:
         raise StudyError(
             f"address '{address}' is no dashboard's; jobs are sent to http://HOST:8265, where the head shows itself"
         )
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     with _speaking(address), _unset(_OVERRIDES):
         jobs = Jobs(address)
+    if jobs._ssl_context is None:
+        jobs._ssl_context = True  # the same, as the library underneath wants it said now
     theirs, ours = jobs.ray_version, ray.__version__
     if theirs.split(".")[:2] != ours.split(".")[:2]:
         raise StudyError(
