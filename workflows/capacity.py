@@ -62,7 +62,11 @@ def _grows() -> bool:
     """
     told = _kv("__autoscaling_status")
     report: dict[str, Any] = json.loads(told).get("autoscaler_report") or {} if told else {}
-    kinds = {*report.get("active_nodes", {}), *report.get("idle_nodes") or {}, *(report.get("pending_launches") or {})}
+    kinds = {
+        *report.get("active_nodes", {}),
+        *(report.get("idle_nodes") or {}),
+        *(report.get("pending_launches") or {}),
+    }
     return any(not kind.startswith("node_") for kind in kinds)
 
 
