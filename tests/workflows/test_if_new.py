@@ -261,8 +261,8 @@ def _grow_old(study: SmallStudy) -> None:
     [
         (["--if-new", "--limit", "3"], "--if-new asks whether anything is new of the whole study; leave out --limit"),
         (["--if-new", "--verify"], "leave out --verify"),
-        (["--detach"], "--detach leaves a job running: it needs --if-new and --address http(s)://HOST:8265"),
-        (["--if-new", "--detach", "--address", "ray://host:10001"], "--detach leaves a job running"),
+        (["--detach"], "--detach is about a job: it needs --if-new and --address http(s)://HOST:8265"),
+        (["--if-new", "--detach", "--address", "ray://host:10001"], "--detach is about a job"),
         (["--address", "http://head:8265"], "http://head:8265 takes jobs: use `overlap submit`, or --if-new"),
     ],
 )
