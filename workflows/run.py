@@ -22,6 +22,7 @@ from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
 from workflows.preflight import CheckedCluster
+from workflows.reductions.rows import UNFINISHED
 from workflows.stages import Stages, truths_of
 
 
@@ -67,8 +68,8 @@ def run(
 
 
 def _settle(study: Study, seen: Versions, outcomes: list[Outcome]) -> None:
-    """Remember that nothing is left to do; while MLflow is down something is."""
-    if any(outcome.tracking_error for outcome in outcomes):
+    """Remember that nothing is left to do; with MLflow down, or units missing that did not fail, something is."""
+    if any(outcome.tracking_error or UNFINISHED in outcome.failed.values() for outcome in outcomes):
         return
     models = sum(len(outcome.results.models) for outcome in outcomes if outcome.results is not None)
     unreached = any(mark in reason for one in outcomes for reason in one.failed.values() for mark in hub.NO_NETWORK)
