@@ -37,7 +37,7 @@ class RayCluster:
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         }
-        self._port, self._client_port, self._dashboard, *self._agents = free_ports(7)
+        self._port, self._client_port, self._dashboard, *self._agents = free_ports(16)
 
     @property
     def address(self) -> str:
@@ -58,10 +58,11 @@ class RayCluster:
         AuthenticationTokenLoader.instance().reset_cache()
         ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
-    def add_node(self, cpus: int = 1) -> str:
-        """Start another node on this machine; returns the mark of its processes."""
+    def add_node(self, cpus: int = 1, gpus: int = 0, environment: Mapping[str, str] | None = None) -> str:
+        """Start another node on this machine, with declared GPUs; returns the mark of its processes."""
         mark = secrets.token_hex(8)
-        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}"])
+        arguments = [f"--address={self.address}", f"--num-cpus={cpus}", *([f"--num-gpus={gpus}"] if gpus else [])]
+        self._start(mark, arguments, environment)
         return mark
 
     def kill_node(self, mark: str) -> None:
@@ -72,7 +73,7 @@ class RayCluster:
         """SIGKILL the head's processes: nothing they hold outlives the tests."""
         end_marked(self.mark)
 
-    def _start(self, mark: str, arguments: list[str]) -> None:
+    def _start(self, mark: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         ray = Path(sysconfig.get_path("scripts")) / "ray"
         ports = [
             "--min-worker-port=0",  # any free ones: the defaults are where other servers of the tests live
@@ -85,7 +86,7 @@ class RayCluster:
         with log.open("wb") as file:
             starter = subprocess.Popen(
                 [str(ray), "start", *arguments, *ports],
-                env=os.environ | self.environment | {MARK: mark},
+                env=os.environ | self.environment | {**(environment or {}), MARK: mark},
                 cwd=self.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
