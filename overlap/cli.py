@@ -48,6 +48,7 @@ for verb in (
     reading.report,
     reading.sync,
     keeping.export,
+    keeping.gc,
 ):
     main.add_command(verb)
 

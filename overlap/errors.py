@@ -43,6 +43,10 @@ class TrackingError(OverlapError):
     """The tracking server cannot be reached or refuses; never stops a study."""
 
 
+class NotifyError(OverlapError):
+    """A notification that did not arrive; never stops a study."""
+
+
 def gist(error: BaseException) -> str:
     """An error of somebody else's in one line: its type, and the first line of its text where it has one."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -75,10 +75,13 @@ class RayCluster:
         with chdir(self.scratch):  # Ray tells every worker to import from where the driver is
             ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
-    def add_node(self, cpus: int = 1, environment: Mapping[str, str] | None = None, name: str = "node") -> str:
-        """Start another node on this machine; returns the mark of its processes."""
+    def add_node(
+        self, cpus: int = 1, gpus: int = 0, environment: Mapping[str, str] | None = None, name: str = "node"
+    ) -> str:
+        """Start another node on this machine, with declared GPUs; returns the mark of its processes."""
         mark = secrets.token_hex(8)
-        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}", f"--node-name={name}"], environment)
+        arguments = [f"--address={self.address}", f"--num-cpus={cpus}", f"--node-name={name}"]
+        self._start(mark, [*arguments, *([f"--num-gpus={gpus}"] if gpus else [])], environment)
         return mark
 
     def kill_node(self, mark: str) -> None:

@@ -13,18 +13,20 @@ from pathlib import Path
 
 import overlap
 from overlap import settled
-from overlap.errors import TrackingError
-from overlap.identity import canonical_json
+from overlap.ensemble import challenge
+from overlap.errors import OverlapError, TrackingError
+from overlap.identity import canonical_json, digest
 from overlap.images.truths import Truth
 from overlap.published import Snapshot, read_results, read_snapshot, reduced_data_sets, write_snapshot
 from overlap.report.figures import Figure, draw_figures
 from overlap.report.page import render_page
 from overlap.report.results import Results
 from overlap.settled import RETRY_HOURS, hours_since
-from overlap.store import layout
+from overlap.store import layout, schedules
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects, open_objects
 from overlap.store.tables import Labels, encode_labels
+from overlap.store.turns import turn
 from overlap.study import Study
 from workflows.plan import Plan, location
 
@@ -114,6 +116,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
     Returns:
         Where the report is, and why MLflow could not be told (None if it was, or is not wanted).
     """
+    results = replace(results, schedule=schedules.newest(layout.parted(results.data)[0], objects))
     figures = cache(partial(draw_figures, results))
     page = cache(lambda: render_page(results, figures()))
     key = layout.results(results.data, REPORT)
@@ -123,7 +126,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
         _track(study, results, objects, figures, page, fresh=fresh)
     except TrackingError as error:
         return f"{objects.uri}/{key}", str(error)
-    return f"{objects.uri}/{key}", None
+    return f"{objects.uri}/{key}", _crown(study, results, objects, fresh=fresh)
 
 
 def again(study: Study) -> list[tuple[str, str, str | None]]:
@@ -148,9 +151,34 @@ def _track(
         return
     from overlap.tracking import Tracker
 
-    about = {"command": "overlap run", "data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
-    Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
-    objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+    with turn(objects, "tracking"):  # MLflow knows no conditional create: two at a time would make twins
+        if not fresh and objects.head(told) is not None:
+            return
+        about = {
+            "command": "overlap run",
+            "data": results.data,
+            "overlap": overlap.__version__,
+            "study": str(study.path),
+        }
+        Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
+        objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+
+
+def _crown(study: Study, results: Results, objects: Objects, *, fresh: bool) -> str | None:
+    """See whether the best ensemble is champion now; why that could not be said."""
+    if not challenge.wanted(study, results.data):
+        return None
+    uri, name = study.tracking.uri, study.champion.name or study.name
+    done = layout.memo("champion", digest(canonical_json([uri, name, results.data, results.inputs_digest])))
+    if not fresh and objects.head(done) is not None:
+        return None
+    try:
+        with turn(objects, "champion"):
+            verdict = challenge.challenge(study, results, objects)
+    except OverlapError as error:
+        return f"champion: {error}"
+    objects.put(done, canonical_json(None if verdict is None else vars(verdict)))
+    return None
 
 
 def provenance(study: Study) -> dict[str, str]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from overlap import settled
+from overlap import notifying, settled
 from overlap.images.dataset import in_process
 from overlap.imports import DEFAULT_DATA, imported_data_sets
 from overlap.store.objects import check, open_objects
 from overlap.study import Study
 from overlap.versions import Versions, versions
 from overlap.zoo import hub
-from workflows import across, probe_fits
+from workflows import across, notices, probe_fits
 from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
 from workflows.preflight import CheckedCluster
+from workflows.reductions.rows import UNFINISHED
 from workflows.stages import Stages, truths_of
 
 
@@ -53,19 +54,22 @@ def run(
     """
     objects = open_objects(location(study))
     check(objects)
+    notifying.check(study)
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
     with cluster or CheckedCluster(address, study, tell) as wanted:
         stages = Stages(study, objects, wanted, Crew(study), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
+    if limit is None:
+        notices.tell(study, outcomes, objects)
     if seen is not None:
         _settle(study, seen, outcomes)
     return outcomes
 
 
 def _settle(study: Study, seen: Versions, outcomes: list[Outcome]) -> None:
-    """Remember that nothing is left to do; while MLflow is down something is."""
-    if any(outcome.tracking_error for outcome in outcomes):
+    """Remember that nothing is left to do; with MLflow down, or units missing that did not fail, something is."""
+    if any(outcome.tracking_error or UNFINISHED in outcome.failed.values() for outcome in outcomes):
         return
     models = sum(len(outcome.results.models) for outcome in outcomes if outcome.results is not None)
     unreached = any(mark in reason for one in outcomes for reason in one.failed.values() for mark in hub.NO_NETWORK)

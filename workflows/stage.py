@@ -13,7 +13,8 @@ import ray
 from overlap.errors import CheckpointError, StudyError
 from overlap.identity import digest_file
 from overlap.images.shards import Shard
-from overlap.store import layout
+from overlap.keeping.references import STAGED
+from overlap.store import layout, memo
 from overlap.store.objects import Objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Architecture
@@ -44,7 +45,9 @@ def stage_for_cluster(plan: Plan, objects: Objects, cluster: Cluster) -> Plan:
 def _in_store(shard: Shard, objects: Objects) -> Shard:
     if is_uri(shard.uri):
         return shard
-    key = layout.shards(digest_file(Path(shard.uri)))
+    digest = digest_file(Path(shard.uri))
+    key = layout.shards(digest)
+    memo.remember(memo.key(STAGED, digest), shard.name, objects)  # by which a clean-up knows whose it is
     if objects.head(key) is None:
         objects.put_file(key, Path(shard.uri))
     return replace(shard, uri=f"{objects.uri}/{key}")

@@ -51,3 +51,21 @@ def export(
             say=terminal.say,
         )
     show(exporting.as_json(done), as_json, lambda: exporting.as_text(done))
+
+
+@click.command()
+@STUDY
+@click.option("--delete/--dry-run", default=False, help="Remove it; without this it is only said what would go.")
+@AS_JSON
+def gc(study: Path, delete: bool, as_json: bool) -> None:
+    """Remove orphans from the store, and what the study's [retention] names. First only says what, and why.
+
+    Safe while runs go on: nothing younger than retention.grace (24h) is touched, and nothing that anything refers to.
+    """
+    from overlap.console import Terminal
+    from overlap.keeping import clearing
+    from overlap.study import load_study
+
+    with Terminal() as terminal:
+        cleared = clearing.clear(load_study(study), delete=delete, progress=terminal.progress)
+    show(clearing.as_json(cleared), as_json, lambda: clearing.as_text(cleared))

@@ -7,7 +7,7 @@ alone. Fields and their meaning are those of the classes here; in JSON they have
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,8 +44,8 @@ class Member:
     weight: float
     """Share in the mean of probabilities; those of all members sum to one."""
     temperature: float
-    """Fitted on all images of the data set. The study's own numbers are out of fold: there each image has the
-    temperature that was fitted without its fold, which differs in the third digit or so."""
+    """Fitted on all images of the data set, as an image from elsewhere asks for. The study's own figures are out of
+    fold: there each image has the temperature that was fitted without its fold, so that theirs differ a little."""
     architecture: Architecture
     """Source, name and arguments; of a factory also the digest of its source file."""
     classes: int
@@ -127,8 +127,7 @@ class Description:
     @property
     def key(self) -> str:
         """Equal for equal members with equal weights, calibrated on equal images."""
-        weights = sorted([member.fingerprint, member.weight] for member in self.members)
-        return digest(canonical_json({"schema": SCHEMA, "dataset": self.dataset_digest, "members": weights}))
+        return key_of(self.dataset_digest, {member.fingerprint: member.weight for member in self.members})
 
     @property
     def has_programs(self) -> bool:
@@ -138,6 +137,12 @@ class Description:
     def as_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return dict(json.loads(json.dumps(asdict(self))))
+
+
+def key_of(dataset_digest: str, weights: Mapping[str, float]) -> str:
+    """What names an ensemble: its members' fingerprints with their shares, and the images it is calibrated on."""
+    held = sorted([fingerprint, round(weight, 12)] for fingerprint, weight in weights.items())
+    return digest(canonical_json({"schema": SCHEMA, "dataset": dataset_digest, "members": held}))
 
 
 def write(description: Description, folder: Path) -> None:

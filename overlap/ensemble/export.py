@@ -242,15 +242,14 @@ def _expected(
     described: Description, known: Mapping[str, Checkpoint], objects: Objects, samples: Sequence[bytes]
 ) -> NDArray[np.float32]:
     """What the study's own inference says of images, (n, K): by another road than the export's."""
-    from PIL import Image
-
     from overlap.inference import Predictor
+    from overlap.zoo.decoders import open_image
 
     predictor = Predictor(objects, "cpu", 0)
     total = np.zeros((len(samples), described.classes))
     for member in described.members:
         transform = member.preprocessing.transform()
-        pixels = np.stack([transform(Image.open(io.BytesIO(image)).convert("RGB")) for image in samples])
+        pixels = np.stack([transform(open_image(image, member.preprocessing.decoder)) for image in samples])
         checkpoint = known[member.model]
         plain = replace(checkpoint, candidate=replace(checkpoint.candidate, features=None))
         logits = predictor.predict(plain, pixels).logits

@@ -6,8 +6,7 @@ see the same pixels; every member runs in its own numeric mode. No gradients.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from overlap.ensemble.description import Description
 from overlap.errors import DataError, gist
 from overlap.precision import in_force
+from overlap.zoo.decoders import Pixels, open_image
 from overlap.zoo.preprocessing import Signature, from_signature
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
         shares = torch.tensor([member.weight for member in description.members], dtype=torch.float64)
         self.register_buffer("weights", shares)
-        self._transforms: dict[Signature, Callable[[Image], NDArray[np.uint8]]] = {}
+        self._transforms: dict[Signature, Pixels] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -87,16 +87,17 @@ class Ensemble(nn.Module):
         Raises:
             DataError: an image cannot be decoded; gives its place.
         """
-        opened = [_opened(place, image) for place, image in enumerate(images)]
+        decoders = {member.preprocessing.decoder for member in self.description.members}
+        opened = {decoder: [_opened(*each, decoder) for each in enumerate(images)] for decoder in decoders}
         made: dict[Signature, Tensor] = {}
         for member in self.description.members:
-            signature = member.preprocessing.signature
+            preprocessing = member.preprocessing
+            signature = preprocessing.signature
             if signature not in made:
                 transform = self._transforms.get(signature) or from_signature(signature).transform()
                 self._transforms[signature] = transform
-                height, width = member.preprocessing.input_size
-                pixels = np.empty((len(opened), height, width, 3), np.uint8)
-                for row, image in enumerate(opened):
+                pixels = np.empty((len(images), *preprocessing.input_size, 3), np.uint8)
+                for row, image in enumerate(opened[preprocessing.decoder]):
                     pixels[row] = transform(image)
                 made[signature] = torch.from_numpy(pixels).to(self.weights.device).permute(0, 3, 1, 2).contiguous()
         return [made[member.preprocessing.signature] for member in self.description.members]
@@ -115,14 +116,18 @@ class Ensemble(nn.Module):
         return np.concatenate(rows) if rows else np.empty((0, self.description.classes), np.float32)
 
 
-def _opened(place: int, image: Any) -> Image:
+def _opened(place: int, image: Any, decoder: str) -> Any:
+    """An image as its decoder holds it; one that Pillow has opened already is taken as it is."""
     from PIL import Image
 
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
     try:
-        with Image.open(io.BytesIO(image)) as found:
-            return found.convert("RGB")
+        if not isinstance(image, Image.Image):
+            return open_image(image, decoder)
+        if decoder == "pillow":
+            return image.convert("RGB")
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
+        return pil_to_tensor(image.convert("RGB"))
     except MemoryError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more for damaged bytes

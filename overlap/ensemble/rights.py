@@ -80,11 +80,16 @@ class Judge:
         memo.remember(self._place(members), {"images": len(right), "right": packed}, self.objects)
 
     def compare(self, new: NDArray[np.bool_], old: NDArray[np.bool_]) -> tuple[float, float, float]:
-        """Gain in accuracy of one over another on the test split, with its paired 95% interval; NaN without images."""
+        """Gain in accuracy of one over another on the test split, with its paired 95% interval.
+
+        Without images there nothing is known: a gain of 0, between -1 and 1.
+        """
         new, old = new[self.test], old[self.test]
+        if not len(new):
+            return 0.0, -1.0, 1.0
         plus, minus = int((new & ~old).sum()), int((old & ~new).sum())
         low, high = gain_interval(np.array(plus), np.array(minus), len(new))
-        return (plus - minus) / len(new) if len(new) else float("nan"), float(low), float(high)
+        return (plus - minus) / len(new), float(low), float(high)
 
     def _place(self, members: Sequence[str]) -> str:
         labels = np.ascontiguousarray(self.truth.label, "<i4")

@@ -41,9 +41,8 @@ def write(
         arrays: by name.
         about: further text for the header.
     """
-    from safetensors.numpy import save
-
     import numpy as np
+    from safetensors.numpy import save
 
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     body = save(held, dict(about or {}))

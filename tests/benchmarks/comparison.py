@@ -38,9 +38,7 @@ class Spread:
 
     def as_time(self) -> str:
         """Of seconds."""
-        for scale, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-            if self.median * scale >= 1:
-                break
+        scale, unit = next((each for each in ((1.0, "s"), (1e3, "ms")) if self.median * each[0] >= 1), (1e6, "µs"))
         return f"{Spread(*(value * scale for value in (self.median, self.low, self.high))).show()} {unit}"
 
 

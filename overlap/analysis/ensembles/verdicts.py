@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
+from overlap.analysis.ensembles.candidates import listed
 from overlap.analysis.ensembles.floats import widened
-from overlap.analysis.ensembles.shortlists import Answered
+from overlap.analysis.ensembles.shortlists import PAD, Answered
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -40,12 +40,12 @@ class Stacked:
 
     Attributes:
         z: (n, m, k).
-        classes: (n, m, k) int32.
+        classes: (n, m, k) int32; -1 where there is none.
         own: (n, m, L).
         tail, least: (n, m).
         inverse: (2, n, m) float64; 1, and 1 / T.
         normaliser: (2, n, m) float64; log of the sum of exp(z), and of exp(z / T).
-        complete: whether nothing is unknown.
+        sorted: how many of k are the largest, in descending order.
         among: classes in all.
     """
 
@@ -56,7 +56,7 @@ class Stacked:
     least: NDArray[np.float32]
     inverse: Fractions
     normaliser: Fractions
-    complete: bool
+    sorted: int
     among: int
 
 
@@ -66,7 +66,7 @@ def stacked(models: Sequence[Answered]) -> Stacked:
     Raises:
         ValueError: models of different images or classes.
     """
-    if len({(len(one), one.short.among, one.own.shape, one.short.complete) for one in models}) != 1:
+    if len({(one.short.logits.shape, one.short.sorted, one.short.among, one.own.shape) for one in models}) != 1:
         raise ValueError("shortlists of different images, classes or truths")
     first = models[0]
     n, m, k = len(first), len(models), first.short.logits.shape[1]
@@ -79,14 +79,14 @@ def stacked(models: Sequence[Answered]) -> Stacked:
         row = widened(short.logits)
         top = row[:, :1].copy()
         z[:, place] = row - top
-        classes[:, place] = short.classes
+        classes[:, place] = np.where(short.classes == PAD, -1, short.classes.astype(np.int32))
         own[:, place] = widened(one.own) - top
         tail[:, place] = widened(short.tail[:, None])[:, 0] - top[:, 0]
         least[:, place] = widened(short.least[:, None])[:, 0] - top[:, 0]
         inverse[1, :, place] = 1 / one.temperature
         normaliser[0, :, place] = np.log(short.odds, dtype=np.float64)
         normaliser[1, :, place] = np.log(one.odds, dtype=np.float64)
-    return Stacked(z, classes, own, tail, least, inverse, normaliser, first.short.complete, first.short.among)
+    return Stacked(z, classes, own, tail, least, inverse, normaliser, first.short.sorted, first.short.among)
 
 
 def verdicts(
@@ -115,7 +115,7 @@ def verdicts(
     # copies, since read-only memory would be another type to compile for
     arrays = (np.array(accepted, np.int32, order="C"), np.array(folds, np.int8))
     pairs = (np.array(first, np.int64), np.array(second, np.int64), np.array(weights, np.float64, order="C"))
-    _judge_all(*fields, held.complete, held.among, *arrays, *pairs, kinds, calibrated, found)
+    _judge_all(*fields, held.sorted, held.among, *arrays, *pairs, kinds, calibrated, found)
     return found
 
 
@@ -128,7 +128,7 @@ def _judge_all(
     least: NDArray[np.float32],
     inverse: Fractions,
     normaliser: Fractions,
-    complete: bool,
+    best_ranks: int,
     among: int,
     accepted: NDArray[np.int32],
     folds: NDArray[np.int8],
@@ -139,39 +139,98 @@ def _judge_all(
     calibrated: Counts,
     found: NDArray[np.uint16],
 ) -> None:
+    """Most pairs are settled by the accepted classes and those that the models predict; the others are looked into."""
     images, models, k = z.shape
-    place = np.full((models, among), -1, np.int32)
+    ranks = np.full((models, among), -1, np.int32)
+    place = np.full(among, -1, np.int64)
+    candidates = np.empty(min(among, models + accepted.shape[1]), np.int64)
+    low, high = np.empty((len(kinds), len(candidates), models)), np.empty((len(kinds), len(candidates), models))
+    rest = np.empty((len(kinds), models))
+    tops = np.empty(models, np.int64)
     scores = np.empty((2, models, k))
-    one = np.ones(2)
+    weight = np.ones(2)
     for x in range(images):
+        if (classes[x, :, 0] == classes[x, 0, 0]).all():
+            found[:, x] = ((1 << len(kinds)) - 1) * _is_among(classes[x, 0, 0], accepted[x])
+            continue
         scores[:] = -1.0
         for model in range(models):
             for rank in range(k):
-                place[model, classes[x, model, rank]] = rank
+                if classes[x, model, rank] >= 0:
+                    ranks[model, classes[x, model, rank]] = rank
+        truths, listed_ = listed(classes[x, :, 0], accepted[x], place, candidates)
+        for model in range(models):
+            tops[model] = place[classes[x, model, 0]]
+        for c in range(len(kinds)):
+            kind, by = kinds[c], calibrated[c]
+            slack = SLACK if kind == PROBABILITY else 1.0
+            for model in range(models):
+                one, log = inverse[by, x, model], normaliser[by, x, model]
+                least_, tail_ = np.float64(least[x, model]), np.float64(tail[x, model])
+                after = np.float64(z[x, model, 1]) if best_ranks > 1 else tail_
+                rest[c, model] = _scored(kind, after, one, log) * slack
+                for i in range(listed_):
+                    rank = ranks[model, candidates[i]]
+                    if rank >= 0:
+                        low[c, i, model] = _listed(kind, z[x, model], rank, one, log, scores[by, model])
+                        high[c, i, model] = low[c, i, model]
+                    elif i < truths:
+                        for column in range(accepted.shape[1]):
+                            if accepted[x, column] == candidates[i]:
+                                low[c, i, model] = _scored(kind, np.float64(own[x, model, column]), one, log)
+                                high[c, i, model] = low[c, i, model]
+                    else:
+                        low[c, i, model] = _scored(kind, least_, one, log) / slack
+                        high[c, i, model] = _scored(kind, tail_, one, log) * slack
         for pair in range(len(first)):
             a, b = first[pair], second[pair]
             verdict = 0
-            if classes[x, a, 0] == classes[x, b, 0]:
-                if _is_among(classes[x, a, 0], accepted[x]):
-                    verdict = (1 << len(kinds)) - 1
+            if tops[a] == tops[b]:
+                verdict = ((1 << len(kinds)) - 1) * (tops[a] < truths)
             else:
                 for c in range(len(kinds)):
-                    own_t = calibrated[c]
-                    said = _settle(
-                        z[x, a], z[x, b], classes[x, a], classes[x, b], place[a], place[b],
-                        own[x, a], own[x, b], tail[x, a], tail[x, b], least[x, a], least[x, b],
-                        inverse[own_t, x, a], inverse[own_t, x, b], normaliser[own_t, x, a], normaliser[own_t, x, b],
-                        scores[own_t, a], scores[own_t, b], complete, accepted[x], kinds[c],
-                        weights[pair, folds[x]] if kinds[c] == WEIGHTED else one,
-                    )  # fmt: skip
+                    wa = wb = 1.0
+                    if kinds[c] == WEIGHTED:
+                        wa, wb = weights[pair, folds[x], 0], weights[pair, folds[x], 1]
+                    best, best_own = 0, wa * low[c, 0, a] + wb * low[c, 0, b]
+                    for i in range(1, truths):
+                        value = wa * low[c, i, a] + wb * low[c, i, b]
+                        if value > best_own or (value == best_own and candidates[i] < candidates[best]):
+                            best, best_own = i, value
+                    said = 1
+                    for i in (tops[a], tops[b]):
+                        if i >= truths and said != 0:
+                            least_ = wa * low[c, i, a] + wb * low[c, i, b]
+                            most = wa * high[c, i, a] + wb * high[c, i, b]
+                            if least_ > best_own:
+                                said = 0
+                            elif most >= best_own:
+                                is_known = low[c, i, a] == high[c, i, a] and low[c, i, b] == high[c, i, b]
+                                if is_known:  # level
+                                    said = said if candidates[best] < candidates[i] else 0
+                                else:
+                                    said = -1
+                    if said != 0 and (said < 0 or not best_own > wa * rest[c, a] + wb * rest[c, b]):
+                        weight[0], weight[1] = wa, wb
+                        by = calibrated[c]
+                        said = _settle(
+                            z[x, a], z[x, b], classes[x, a], classes[x, b], ranks[a], ranks[b],
+                            tail[x, a], tail[x, b], least[x, a], least[x, b],
+                            inverse[by, x, a], inverse[by, x, b], normaliser[by, x, a], normaliser[by, x, b],
+                            scores[by, a], scores[by, b], best_ranks, accepted[x], kinds[c], weight,
+                            candidates[best], best_own,
+                        )  # fmt: skip
                     if said < 0:
                         verdict |= 1 << (OPEN + c)
                     elif said > 0:
                         verdict |= 1 << c
             found[pair, x] = verdict
+        for i in range(listed_):
+            place[candidates[i]] = -1
         for model in range(models):
             for rank in range(k):
-                place[model, classes[x, model, rank]] = -1
+                if classes[x, model, rank] >= 0:
+                    ranks[model, classes[x, model, rank]] = -1
 
 
 @compiled
@@ -209,8 +268,6 @@ def _settle(
     classes_b: NDArray[np.int32],
     place_a: NDArray[np.int32],
     place_b: NDArray[np.int32],
-    own_a: NDArray[np.float32],
-    own_b: NDArray[np.float32],
     tail_a: float,
     tail_b: float,
     least_a: float,
@@ -221,31 +278,25 @@ def _settle(
     normaliser_b: float,
     scores_a: Fractions,
     scores_b: Fractions,
-    complete: bool,
+    best_ranks: int,
     accepted: NDArray[np.int32],
     kind: int,
     weight: Fractions,
+    best: int,
+    own: float,
 ) -> int:
     """1 right, 0 wrong, -1 open."""
     wa, wb = weight[0], weight[1]
     slack = SLACK if kind == PROBABILITY else 1.0
-    best, own = -1, -np.inf
-    for place in range(len(accepted)):
-        number = accepted[place]
-        if number >= 0:
-            one = _scored(kind, np.float64(own_a[place]), inverse_a, normaliser_a)
-            two = _scored(kind, np.float64(own_b[place]), inverse_b, normaliser_b)
-            value = wa * one + wb * two
-            if best < 0 or value > own or (value == own and number < best):
-                best, own = number, value
     # What an unlisted class may have at most, and at least. Scores below 0 are not widened: they are exact.
     high_a = _scored(kind, np.float64(tail_a), inverse_a, normaliser_a) * slack
     high_b = _scored(kind, np.float64(tail_b), inverse_b, normaliser_b) * slack
     low_a = _scored(kind, np.float64(least_a), inverse_a, normaliser_a) / slack
     low_b = _scored(kind, np.float64(least_b), inverse_b, normaliser_b) / slack
+    complete = best_ranks == len(place_a)
     is_open = not complete and wa * high_a + wb * high_b >= own
     top_b = _listed(kind, zb, 0, inverse_b, normaliser_b, scores_b) * slack
-    for rank in range(len(za)):
+    for rank in range(best_ranks):
         one = _listed(kind, za, rank, inverse_a, normaliser_a, scores_a)
         if wa * (one * slack) + wb * top_b < own:
             break  # nor has any class further down
@@ -261,15 +312,20 @@ def _settle(
             return 0
         elif wa * one + wb * high_b >= own:
             is_open = True
-    for rank in range(len(zb)):
+    for rank in range(best_ranks):
         two = _listed(kind, zb, rank, inverse_b, normaliser_b, scores_b)
         if complete or wa * high_a + wb * (two * slack) < own:
-            break  # what both list was looked at above
+            break  # what is among the largest of both was looked at above
         number = classes_b[rank]
-        if place_a[number] >= 0 or _is_among(number, accepted):
+        other = place_a[number]
+        if 0 <= other < best_ranks or _is_among(number, accepted):
             continue
-        if wa * low_a + wb * two > own:
+        if other >= 0:
+            value = wa * _listed(kind, za, other, inverse_a, normaliser_a, scores_a) + wb * two
+            if value > own or (value == own and number < best):
+                return 0
+        elif wa * low_a + wb * two > own:
             return 0
-        if wa * high_a + wb * two >= own:
+        elif wa * high_a + wb * two >= own:
             is_open = True
     return -1 if is_open else 1
