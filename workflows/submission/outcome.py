@@ -41,8 +41,8 @@ def left_in_store(study: Study) -> Iterator[list[Outcome]]:
     nothing else.
     """
     if SUBMISSION in os.environ:
-        # Ray lays the working directory out anew where another node of the same machine asks for it: then whoever stands
-        # in the old one has no working directory. The study's path is absolute by now.
+        # Ray lays the working directory out anew where another node of the same machine asks for it, and whoever stands
+        # in the old one is nowhere. The study's path is absolute by now.
         os.chdir(tempfile.gettempdir())
     outcomes: list[Outcome] = []
     try:
