@@ -21,6 +21,7 @@ from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
+from workflows.preflight import CheckedCluster
 from workflows.reductions.rows import UNFINISHED
 from workflows.stages import Stages, truths_of
 
@@ -56,7 +57,7 @@ def run(
     notifying.check(study)
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
-    with cluster or Cluster(address, study.path.parent) as wanted:
+    with cluster or CheckedCluster(address, study, tell) as wanted:
         stages = Stages(study, objects, wanted, Crew(study), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
     if limit is None:

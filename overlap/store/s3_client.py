@@ -49,9 +49,14 @@ _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _CODES = {
     "no such bucket {at}; create it or correct the store's uri": {"NoSuchBucket"},
     "refused {at} ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and what they are allowed": {
-        *("AccessDenied", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"),
-        *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "401", "403"),
+        *("AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "InvalidToken"),
+        *("SignatureDoesNotMatch", "401", "403"),
     },
+    "the credentials have expired {at} ({code}); renew them, or use a role that renews them, and run again: what is "
+    "certified stays": {
+        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
+    },
+    "this machine's clock differs from the server's {at} ({code}); start NTP on both": {"RequestTimeTooSkewed"},
     "the store {at} is full ({code}); free some space and run again": {
         *("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"),
     },
