@@ -1,13 +1,15 @@
 """What is new since results were last published, in one line: who was added, replaced or withdrawn, and what changed.
 
-Tells without computing or staging anything: weights that were never seen are new by that alone.
+Tells without staging or computing anything but digests of files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from overlap.identity import digest_file
 from overlap.imports import imported_data_sets
 from overlap.published import read_table
 from overlap.settled import Look
@@ -17,6 +19,9 @@ from overlap.zoo.checkpoint import Candidate, Checkpoint
 from overlap.zoo.resolve import resolve_for
 from overlap.zoo.weights import Staged, recall
 
+HASHED = 4 << 30
+"""Bytes of files on this machine that are hashed for this; weights beyond, or elsewhere, that were never seen under
+their address count as others than before."""
 NAMED = 3
 """Checkpoints that a line names of each kind."""
 PARTS = {"data": "data", "settings": "settings", "program": "overlap or its libraries", "imports": "imports"}
@@ -90,8 +95,19 @@ def _resolved(study: Study, name: str, objects: Objects) -> dict[str, str | None
     candidates, rejected = resolve_for(study, name)
     references = [one.weights for one in candidates]
     known = recall(references, objects, study.store.endpoint_url, [one.made for one in candidates])
-    told = {one.id: _fingerprint(one, staged) for one, staged in zip(candidates, known, strict=True)}
+    told, left = dict[str, str | None](), HASHED
+    for one, staged in zip(candidates, known, strict=True):
+        found: object = staged
+        if staged is None and one.made is None and (size := _size(one.weights)) is not None and size <= left:
+            found, left = Staged(digest_file(Path(one.weights)), size), left - size
+        told[one.id] = _fingerprint(one, found)
     return told | {one.id: None for one in rejected}
+
+
+def _size(weights: str) -> int | None:
+    """Bytes of weights that are a file here; None of any other."""
+    path = Path(weights)
+    return path.stat().st_size if weights.startswith("/") and path.is_file() else None
 
 
 def _fingerprint(candidate: Candidate, staged: object) -> str | None:

@@ -132,8 +132,8 @@ class Stops(Exception):
 
 
 def test_a_reader_sees_one_whole_reduction_wherever_the_writer_stops(objects: Objects) -> None:
-    write_results(results(), objects)
-    old, new = results(), results(inputs="2", accuracy=0.75)
+    old, new = results(news={"id": "old"}), results(inputs="2", accuracy=0.75, news={"id": "new"})
+    write_results(old, objects)
 
     class Dying:
         def __init__(self, writes: int) -> None:
@@ -155,7 +155,7 @@ def test_a_reader_sees_one_whole_reduction_wherever_the_writer_stops(objects: Ob
             assert read_inputs_digest("val", objects) == old.inputs_digest
         else:
             break
-    assert writes == 5, "two tables twice, and what names them last"
+    assert writes == 7, "two tables and what is new twice, and what names them last"
     found = read_results("val", objects)
     assert found is not None
     same(found, new)
