@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from overlap.analysis.divergence.differences import difference_tests
-from overlap.analysis.divergence.matrices import ORDERED, Tested, matrices
+from overlap.analysis.divergence.matrices import ORDERED, Standing, matrices
 from overlap.analysis.divergence.measures import NAMES, Compared
 from overlap.analysis.divergence.order import order_tests
 from overlap.analysis.divergence.selections import Band, selections
@@ -58,7 +58,7 @@ def comparisons_table(
         selection.
     """
     measures = [measure for measure in compared.measures if measure.name in names]
-    found: dict[tuple[str, str], list[Tested]] = {}
+    found: dict[tuple[str, str], list[Standing]] = {}
     number = permutations or PERMUTATIONS[len(compared.categories) > PAIRS]
     chosen = selections(compared, band)
     for selection, selected in chosen.items():

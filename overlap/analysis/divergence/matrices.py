@@ -26,7 +26,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Tested:
+class Standing:
     """What a test says of one measure.
 
     Attributes:
