@@ -139,15 +139,12 @@ def _crown(study: Study, results: Results, objects: Objects, *, fresh: bool) -> 
     """See whether the best ensemble is champion now; why that could not be said."""
     if not challenge.wanted(study, results.data):
         return None
-    uri, name = study.tracking.uri, study.champion.name or study.name
-    done = layout.memo("champion", digest(canonical_json([uri, name, results.data, results.inputs_digest])))
-    if not fresh and objects.head(done) is not None:
+    if not fresh and challenge.told(study, results, objects) is not None:
         return None
     try:
-        verdict = challenge.challenge(study, results, objects)
+        challenge.settle(study, results, objects)
     except OverlapError as error:
         return f"champion: {error}"
-    objects.put(done, canonical_json(None if verdict is None else vars(verdict)))
     return None
 
 
