@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from overlap import __version__
-from overlap.commands import importing, keeping, packing, reading, running
+from overlap.commands import importing, keeping, packing, reading, running, submitting
 from overlap.errors import OverlapError
 
 
@@ -37,6 +37,10 @@ for verb in (
     running.demo,
     running.run,
     running.plan,
+    submitting.submit,
+    submitting.jobs,
+    submitting.logs,
+    submitting.stop,
     reading.status,
     reading.zoo,
     packing.shards,

@@ -32,6 +32,7 @@ from overlap.sections import (
     Ensembles,
     Features,
     Gate,
+    Notify,
     Predict,
     Retention,
     Store,
@@ -53,6 +54,7 @@ class Study(Section):
     features: Features = Features()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
+    notify: Notify | None = None
     champion: Champion = Champion()
     retention: Retention = Retention()
     checkpoint: tuple[CheckpointEntry, ...] = ()

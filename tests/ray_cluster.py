@@ -24,6 +24,15 @@ TOKEN = secrets.token_hex(32)
 """Of all clusters of this test session: a process reads its own once."""
 
 
+def read_environment() -> None:
+    """Have Ray look for the token again: it read the environment when it was imported, maybe long ago."""
+    import ray  # noqa: F401
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 class RayCluster:
     """A head node, and nodes added to it. `ray stop` is never used: it would end every Ray on the machine."""
 
@@ -43,19 +52,23 @@ class RayCluster:
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def start(self, cpus: int = 2) -> RayCluster:
+    @property
+    def dashboard_url(self) -> str:
+        """Where jobs are sent to, of a cluster that was started with its dashboard."""
+        return f"http://127.0.0.1:{self._dashboard}"
+
+    def start(self, cpus: int = 2, *, dashboard: bool = False) -> RayCluster:
+        """Start the head; the dashboard, which is also the job server, takes seconds more and some 0.5 GB."""
         head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
-        quiet = ["--include-dashboard=false", f"--dashboard-port={self._dashboard}"]
-        self._start(self.mark, [*head, *quiet, f"--num-cpus={cpus}"])
+        shown = [f"--include-dashboard={str(dashboard).lower()}", "--dashboard-host=127.0.0.1"]
+        self._start(self.mark, [*head, *shown, f"--dashboard-port={self._dashboard}", f"--num-cpus={cpus}"])
         return self
 
     def connect(self) -> None:
         """Connect this process; the environment must hold `environment`."""
         import ray
-        from ray._raylet import AuthenticationTokenLoader, Config
 
-        Config.initialize("")  # Ray has read the environment when it was imported, maybe long ago
-        AuthenticationTokenLoader.instance().reset_cache()
+        read_environment()
         ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
     def add_node(self, cpus: int = 1) -> str:

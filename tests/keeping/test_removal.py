@@ -187,7 +187,8 @@ def test_every_key_of_the_layout_is_of_a_kind() -> None:
         layout.identity("m", name), layout.weights(digest_of), layout.shards(digest_of), layout.memo("k", digest_of),
         layout.imported("val", "m"), layout.imported_table("val", "m", digest_of), layout.snapshot("val.first4"),
         layout.results("val@real", "reduction.json"), layout.results("val", "a.parquet", inputs=digest_of),
-        layout.across("across.parquet"), "results/val/news.json", "jobs/overlap-small-1.json", "schedules/val/x.json",
+        layout.across("across.parquet"), "results/val/news.json", layout.job("overlap-small-1"),
+        layout.schedule("val", 1, "x"), layout.turn_of("news", 3),
         f"answers/val/{name}/{name}/{name}-{name}.safetensors", f"pairs/val/{name}/{name}.safetensors",
     ]  # fmt: skip
     assert {key for key in keys if parse(key) is None} == set()

@@ -6,7 +6,6 @@ Then whoever compares it with a champion, be it weeks later, reads no logits aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
@@ -18,12 +17,12 @@ from workflows.reductions.judging import rights
 from workflows.reductions.subject import Subject
 
 
-def remember(subject: Subject, answers: Answers, held: Any, found: Mapping[str, pl.DataFrame]) -> None:
+def remember(subject: Subject, answers: Answers, found: Mapping[str, pl.DataFrame]) -> None:
     """Remember of the main search's best ensemble which images it gets right, where a champion is wanted.
 
     Args:
         subject: of the reduction.
-        answers: of its models, `held` a reference to them.
+        answers: of its models.
         found: the tables of the searches.
     """
     if subject.truth is not None or not wanted(subject.plan.study, subject.name) or "searches" not in found:
@@ -35,4 +34,4 @@ def remember(subject: Subject, answers: Answers, held: Any, found: Mapping[str, 
     models = steps["model"].to_list()[: best["size"][0]]
     members = tuple(answers.models.index(model) for model in models)
     judge = Judge(subject.objects, subject.name, subject.plan.dataset.digest)
-    judge.remember([subject.fingerprints[model] for model in models], rights([members], answers, held)[0])
+    judge.remember([subject.fingerprints[model] for model in models], rights([members], answers)[0])

@@ -15,10 +15,11 @@ from typing import Any
 import polars as pl
 
 from overlap.analysis.divergence.differences import difference_tests
-from overlap.analysis.divergence.matrices import ORDERED, Standing, matrices
+from overlap.analysis.divergence.matrices import ORDERED, Tested, matrices
 from overlap.analysis.divergence.measures import NAMES, Compared
 from overlap.analysis.divergence.order import order_tests
 from overlap.analysis.divergence.selections import Band, selections
+from overlap.analysis.paired import holm
 from overlap.analysis.pairs import frame
 
 PERMUTATIONS = (1999, 999)
@@ -58,7 +59,7 @@ def comparisons_table(
         selection.
     """
     measures = [measure for measure in compared.measures if measure.name in names]
-    found: dict[tuple[str, str], list[Standing]] = {}
+    found: dict[tuple[str, str], list[Tested]] = {}
     number = permutations or PERMUTATIONS[len(compared.categories) > PAIRS]
     chosen = selections(compared, band)
     for selection, selected in chosen.items():
@@ -88,13 +89,3 @@ def comparisons_table(
                 }
             )
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) adjustment of the p-values there are, in their places."""
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    least = 0.0
-    for rank, (p, place) in enumerate(tested):
-        adjusted[place] = least = max(least, min(1.0, (len(tested) - rank) * p))
-    return adjusted

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis.bootstrap import Estimate, ends, weighted_deviations
 from overlap.analysis.divergence import mantel
-from overlap.analysis.divergence.matrices import DRAWS, ORDERED, Matrices, Standing
+from overlap.analysis.divergence.matrices import DRAWS, ORDERED, Matrices, Tested
 from overlap.analysis.divergence.measures import Measure
 from overlap.analysis.pairs import pair_indices
 
@@ -24,7 +24,7 @@ Fractions = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
-def difference_tests(zoo: Matrices, a: int, b: int, permutations: int) -> list[Standing]:
+def difference_tests(zoo: Matrices, a: int, b: int, permutations: int) -> list[Tested]:
     """Whether the categories of levels a < b differ: one of each measure."""
     levels = zoo.levels
     blocks = mantel.components((levels >= 0) & (levels <= b))
@@ -48,7 +48,7 @@ def difference_tests(zoo: Matrices, a: int, b: int, permutations: int) -> list[S
         p = None if found.mean is None else mantel.p_value(_mean(of_measure, b) - _mean(of_measure, a))
         if p is None and found.mean is not None:
             found = replace(found, reason=found.reason or "no exchange of models changes it")
-        rows.append(Standing("difference", ORDERED[a], ORDERED[b], found, p, None if p is None else permutations))
+        rows.append(Tested("difference", ORDERED[a], ORDERED[b], found, p, None if p is None else permutations))
     return rows
 
 

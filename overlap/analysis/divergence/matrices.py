@@ -26,7 +26,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Standing:
+class Tested:
     """What a test says of one measure.
 
     Attributes:

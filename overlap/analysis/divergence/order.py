@@ -12,12 +12,12 @@ from scipy.stats import rankdata
 
 from overlap.analysis.bootstrap import Estimate, ends, widening
 from overlap.analysis.divergence import mantel
-from overlap.analysis.divergence.matrices import DRAWS, ORDERED, Matrices, Standing
+from overlap.analysis.divergence.matrices import DRAWS, ORDERED, Matrices, Tested
 
 Fractions = NDArray[np.float64]
 
 
-def order_tests(zoo: Matrices, permutations: int) -> list[Standing]:
+def order_tests(zoo: Matrices, permutations: int) -> list[Tested]:
     """Spearman's correlation of measure and level over pairs, all models being exchanged: one of each measure."""
     models, measures = len(zoo.levels), len(zoo.measures)
     upper = np.triu(np.ones((models, models), np.bool_), 1)
@@ -37,18 +37,18 @@ def order_tests(zoo: Matrices, permutations: int) -> list[Standing]:
         sizes = of_measure[0, :, 2]
         level_rank = np.cumsum(sizes) - sizes / 2  # the middle of a level's pairs
         if (sizes > 0).sum() < 2:
-            rows.append(Standing("order", None, None, Estimate(reason="pairs of fewer than two categories")))
+            rows.append(Tested("order", None, None, Estimate(reason="pairs of fewer than two categories")))
             continue
         correlations = _correlation(of_measure, level_rank)
         estimate = float(correlations[0].round(12))
         if np.isnan(estimate):
-            rows.append(Standing("order", None, None, Estimate(reason="all pairs have one value")))
+            rows.append(Tested("order", None, None, Estimate(reason="all pairs have one value")))
             continue
         interval = _interval(zoo, values[:, :, 3 * place : 3 * place + 3], level_rank, estimate)
         p = mantel.p_value(correlations)
         reason = "no exchange of models changes it" if p is None else None
         found = Estimate(estimate, *interval, reason)
-        rows.append(Standing("order", None, None, found, p, None if p is None else permutations))
+        rows.append(Tested("order", None, None, found, p, None if p is None else permutations))
     return rows
 
 
