@@ -15,7 +15,7 @@ import overlap
 from overlap import settled
 from overlap.ensemble import challenge
 from overlap.errors import OverlapError, TrackingError
-from overlap.identity import canonical_json, digest
+from overlap.identity import canonical_json
 from overlap.images.truths import Truth
 from overlap.published import Snapshot, read_results, read_snapshot, reduced_data_sets, write_snapshot
 from overlap.report.figures import Figure, draw_figures
@@ -168,16 +168,13 @@ def _crown(study: Study, results: Results, objects: Objects, *, fresh: bool) -> 
     """See whether the best ensemble is champion now; why that could not be said."""
     if not challenge.wanted(study, results.data):
         return None
-    uri, name = study.tracking.uri, study.champion.name or study.name
-    done = layout.memo("champion", digest(canonical_json([uri, name, results.data, results.inputs_digest])))
-    if not fresh and objects.head(done) is not None:
+    if not fresh and challenge.told(study, results, objects) is not None:
         return None
     try:
         with turn(objects, "champion"):
-            verdict = challenge.challenge(study, results, objects)
+            challenge.settle(study, results, objects)
     except OverlapError as error:
         return f"champion: {error}"
-    objects.put(done, canonical_json(None if verdict is None else vars(verdict)))
     return None
 
 

@@ -9,7 +9,7 @@ that chance never wins: every challenge is a test on the same images, and some 2
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from overlap.ensemble.export import Say, export
 from overlap.ensemble.rights import Judge
 from overlap.errors import StudyError
 from overlap.report.results import Results
+from overlap.store import memo
 from overlap.store.objects import Objects
 from overlap.study import Study
 
@@ -42,6 +43,25 @@ def wanted(study: Study, data: str) -> bool:
     if not study.champion.wanted or study.tracking.uri == "none" or not study.evaluated:
         return False
     return data == (study.champion.data or study.evaluated[0])
+
+
+def told(study: Study, results: Results, objects: Objects) -> Verdict | None:
+    """What came of the challenge by these results, where it was made already."""
+    held = memo.recall(_place(study, results), objects)
+    return Verdict(**held) if isinstance(held, dict) else None
+
+
+def settle(study: Study, results: Results, objects: Objects) -> Verdict | None:
+    """As `challenge`, and remember what came of it."""
+    verdict = challenge(study, results, objects)
+    if verdict is not None:
+        memo.remember(_place(study, results), asdict(verdict), objects)
+    return verdict
+
+
+def _place(study: Study, results: Results) -> str:
+    name = study.champion.name or study.name
+    return memo.key("champion", [study.tracking.uri, name, results.data, results.inputs_digest])
 
 
 def challenge(study: Study, results: Results, objects: Objects, say: Say = lambda text: None) -> Verdict | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from overlap.ensemble.description import Tested
+from overlap.ensemble.description import Standing
 from overlap.errors import StudyError
 from overlap.report.results import Results
 
@@ -16,7 +16,7 @@ MAIN = "greedy"
 NAMED = "models"
 """What stands for a search where models were named."""
 
-UNKNOWN = Tested(None, None, None, None, None)
+UNKNOWN = Standing(None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Choice:
     """Share of each model, summing to one."""
     members: tuple[str, ...] = ()
     """In the order in which they were selected, a model once or several times; empty for searches of weights."""
-    tested: Tested = UNKNOWN
+    tested: Standing = UNKNOWN
 
     @property
     def size(self) -> int:
@@ -68,10 +68,10 @@ def choose(results: Results, search: str | None = None, size: int | None = None,
         taken = steps.row((size or row["size"]) - 1, named=True)
         members = tuple(steps["model"].to_list()[: taken["step"]])
         gain = None if taken["accuracy_test"] is None else taken["accuracy_test"] - _accuracy(results)
-        tested = Tested(taken["accuracy_test"], gain, taken["gain_low"], taken["gain_high"], reference)
+        tested = Standing(taken["accuracy_test"], gain, taken["gain_low"], taken["gain_high"], reference)
         return Choice(name, equal(members), members, tested)
     weighed = results.table("ensemble_weights").filter(pl.col("search") == name)
-    tested = Tested(row["accuracy_test"], row["gain"], row["gain_low"], row["gain_high"], reference)
+    tested = Standing(row["accuracy_test"], row["gain"], row["gain_low"], row["gain_high"], reference)
     return Choice(name, dict(weighed.select("model", "weight").iter_rows()), (), tested)
 
 
@@ -102,7 +102,7 @@ def _named(results: Results, models: Sequence[str], search: str | None, size: in
             raise StudyError(
                 f"{results.data}: no model '{model}' with predictions; there are: {', '.join(sorted(known))}"
             )
-    return Choice(NAMED, equal(models), tuple(models), Tested(None, None, None, None, _reference(results)))
+    return Choice(NAMED, equal(models), tuple(models), Standing(None, None, None, None, _reference(results)))
 
 
 def _reference(results: Results) -> str | None:

@@ -89,7 +89,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Standing:
     """What the study says of the ensemble on its test split; None where that has no images."""
 
     accuracy: float | None
@@ -118,7 +118,7 @@ class Description:
     classes: int
     class_names: tuple[str, ...]
     members: tuple[Member, ...]
-    tested: Tested
+    tested: Standing
     versions: dict[str, str] = field(default_factory=dict)
     """Of the packages that wrote it."""
     kind: str = KIND

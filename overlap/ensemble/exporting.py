@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from overlap.ensemble.choice import Choice, choose, fingerprints
-from overlap.ensemble.description import Tested
+from overlap.ensemble.description import Standing
 from overlap.ensemble.export import Exported, Say, check_free, export
 from overlap.ensemble.rights import Judge
 from overlap.errors import StudyError
@@ -57,17 +57,17 @@ def export_study(
     return export(study, results, choice, known, objects, folder, programs=programs, say=say)
 
 
-def judged(choice: Choice, known: dict[str, str], results: Results, objects: Objects) -> Tested:
+def judged(choice: Choice, known: dict[str, str], results: Results, objects: Objects) -> Standing:
     """How models that were named do together on the test split, against the best single one of the selection split."""
     judge = Judge(objects, results.data, results.dataset_digest)
     right = judge.rights([known[model] for model in choice.members])
     accuracy = float(right[judge.test].mean()) if judge.test.any() else None
     over = choice.tested.over
     if over is None or accuracy is None:
-        return Tested(accuracy, None, None, None, over)
+        return Standing(accuracy, None, None, None, over)
     reference = dict(results.models.select("model", "fingerprint").iter_rows())[over]
     gain, low, high = judge.compare(right, judge.rights([reference]))
-    return Tested(accuracy, gain, low, high, over)
+    return Standing(accuracy, gain, low, high, over)
 
 
 def as_json(exported: Exported) -> dict[str, Any]:

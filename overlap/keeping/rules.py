@@ -89,11 +89,11 @@ class Rules:
         age = self.retention.withdrawn_seconds
         if age is None:
             return set()
-        latest = {
-            group: max(info.modified for info in held)
-            for group, held in grouped(self.listing, "data", "context").items()
-        }
-        newest = {data: max(at for (other, _), at in latest.items() if other == data) for data, _ in latest}
+        groups = grouped(self.listing, "data", "context")
+        latest = {(data, context): max(info.modified for info in groups[data, context]) for data, context in groups}
+        newest: dict[str, float] = {}
+        for (data, _), at in latest.items():
+            newest[data] = max(at, newest.get(data, at))
         return {group for group, at in latest.items() if at <= self.now - age and at < newest[group[0]]}
 
     def _withdrawn(self, key: str, parts: dict[str, str]) -> str | None:

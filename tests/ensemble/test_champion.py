@@ -69,6 +69,9 @@ def test_it_is_asked_as_a_model_and_moves_on_a_real_gain_alone(
     complete: SmallStudy, run: Run, server: str, model_of: Any
 ) -> None:
     complete.write(tracking={"uri": server}, champion={"register": True})
+    wide = [entry for entry in complete.entries if entry["id"].startswith("wide")]
+    for entry in wide:
+        complete.remove(entry["id"])
     before = mlflow.get_tracking_uri()
     ran = run(complete)
     assert ran.code == 0, ran
@@ -105,6 +108,8 @@ def test_it_is_asked_as_a_model_and_moves_on_a_real_gain_alone(
     last = MlflowClient(server, server).get_registered_model("small").tags.get("overlap.last_challenge")
     assert last is None or json.loads(last)["changed"] is False
 
+    for entry in wide:
+        complete.add(entry, weights=False)
     complete.add(net("strong", 5, size=24, width=400))
     assert run(complete).code == 0
     third = champion_of(server)

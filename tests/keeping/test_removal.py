@@ -150,6 +150,23 @@ def test_weights_go_with_the_last_identity_that_refers_to_them(tmp_path: Path) -
     assert gone == [layout.weights(sha("two")), layout.identity("b", "1" * 16), layout.identity("c", "2" * 16)]
 
 
+def test_kept_answers_go_with_their_checkpoint_and_when_their_context_is_forgotten(tmp_path: Path) -> None:
+    objects = Folder(tmp_path)
+    write_snapshot(Snapshot("s", "val", sha("d"), 3, {}, {}, {"m": "0" * 16}), objects)
+    names = {
+        (context, fingerprint): f"answers/val/{context * 16}/{fingerprint * 16}/{'c' * 16}-{'d' * 16}.safetensors"
+        for context in "ab"
+        for fingerprint in "01"
+    }
+    old = [*names.values(), f"pairs/val/{'a' * 16}/{'e' * 16}.safetensors"]
+    for key in old:
+        objects.put(key, b"1")
+    aged(objects, 40)
+    os.utime(objects.path(names["b", "0"]), None)
+    assert survey(objects, Retention()).removals == ()
+    assert set(clean(objects, Retention(withdrawn="30d"))) == set(old) - {names["b", "0"]}
+
+
 def test_staged_shards_go_when_no_study_has_them(tmp_path: Path) -> None:
     objects = Folder(tmp_path)
     write_snapshot(Snapshot("s", "val", sha("d"), 3, {sha("kept")[:16]: 4}, {}, {}), objects)
@@ -170,7 +187,8 @@ def test_every_key_of_the_layout_is_of_a_kind() -> None:
         layout.identity("m", name), layout.weights(digest_of), layout.shards(digest_of), layout.memo("k", digest_of),
         layout.imported("val", "m"), layout.imported_table("val", "m", digest_of), layout.snapshot("val.first4"),
         layout.results("val@real", "reduction.json"), layout.results("val", "a.parquet", inputs=digest_of),
-        layout.across("across.parquet"), "results/val/news.json", "jobs/overlap-small-1.json", "schedules/val/x.json",
+        layout.across("across.parquet"), "results/val/news.json", layout.job("overlap-small-1"),
+        layout.schedule("val", 1, "x"), layout.turn_of("news", 3),
         f"answers/val/{name}/{name}/{name}-{name}.safetensors", f"pairs/val/{name}/{name}.safetensors",
     ]  # fmt: skip
     assert {key for key in keys if parse(key) is None} == set()
