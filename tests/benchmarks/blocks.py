@@ -20,7 +20,7 @@ from tests.benchmarks.comparison import Comparison, Found, Said
 from tests.benchmarks.options import Options, seconds
 from tests.benchmarks.pairs import hard_predictions
 from tests.benchmarks.stages import GIB, Stages
-from workflows.cluster import Cluster
+from workflows.cluster import Cluster, nodes
 from workflows.reductions import pairs
 
 SAMPLE = 6
@@ -42,23 +42,22 @@ def compared(options: Options) -> Iterator[Found]:
     with Cluster(None, options.folder) as cluster:
         cluster.start()
         small = Panel(names[:300], panel.keys, labels, prediction[:300])
-        pairs.count(small)  # compile, and start workers
+        pairs.count(small)  # starts workers, and compiles there and here
+        _bare(right, narrowed, [(0, 0), (0, 0 if models <= pairs.MODELS else pairs.MODELS)])
         for _ in range(rounds):
             bare.append(_bare(right, narrowed, sample) * len(blocks) / len(sample))
             with stages.watched(), stages.stage("count"):
                 started = time.perf_counter()
                 counts = pairs.count(panel)
                 ours.append(time.perf_counter() - started)
-        cores = 2
+        cores = sum(node.cpus for node in nodes())
     _check(counts, right, prediction, labels, random)
     size = f"{models:,} models × {images:,} images"
-    settings = (
-        f"{len(sample)} of {len(blocks)} blocks of {pairs.MODELS} × {pairs.MODELS} in one process, multiplied and "
-    )
-    settings += f"divided by {cores} cores"
+    counted = f"{len(sample)} of {len(blocks)} blocks of {pairs.MODELS} × {pairs.MODELS} in one process"
+    settings = f"{counted}, multiplied, and divided by {cores} cores"
     ideal = [spent / cores for spent in bare]
-    yield Comparison("blocks", f"joint counts and disagreement, {size}", ours, "the same arithmetic without Ray", settings,
-                     ideal, "without Ray", ideal)  # fmt: skip
+    what, name = f"joint counts and disagreement, {size}", "the same arithmetic without Ray"
+    yield Comparison("blocks", what, ours, name, settings, ideal, "without Ray", ideal)
     held = stages.all["count",]
     for kind, told in (("driver", "driver"), ("worker", "largest worker")):
         whole, own = held.resident[kind] / GIB, held.own[kind] / GIB

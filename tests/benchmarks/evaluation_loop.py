@@ -66,8 +66,8 @@ class EvaluationLoop:
         """What it was given, in words."""
         return (
             "timm.data.create_loader over an image folder, one pass for each model, "
-            f"{self.workers} workers (the best of {', '.join(map(str, WORKERS))}) and a main process of one thread each, "
-            f"batches of {BATCH}, uint8 collated, "
+            f"{self.workers} workers (the best of {', '.join(map(str, WORKERS))}) and a main process of one thread "
+            f"each, batches of {BATCH}, uint8 collated, "
             "inference_mode, models warm, logits of all models written once as npz"
         )
 

@@ -18,17 +18,16 @@ HELP, STATUS, RUN = 0.4, 3.0, 5.0
 
 
 def compared(options: Options) -> Iterator[Found]:
-    """Rows of help, of status over 300 checkpoints × 64 shards, and of a run that finds everything done."""
-    size = large_store.Size(4, 128, 10) if options.quick else large_store.Size(300, 1280, 10)
+    """Rows of help, of status over 100 checkpoints × 192 shards, and of a run that finds everything done."""
+    size = large_store.Size(4, 128, 10, 8) if options.quick else large_store.Size(100, 1920, 10, 192)
     study = large_store.make(options.folder / "store", size)
-    units = size.models * large_store.SHARDS
-    done = _overlap("status", str(study.path))
-    assert f"{units} of {units} units" in done, done
+    units = size.models * size.shards
     idle = {"limit": "an interpreter that does nothing"}
     first = seconds(lambda: _overlap("run", str(study.path)))
+    done = _overlap("status", str(study.path))
+    assert f"{units} of {units} units" in done, done
     again = _overlap("run", str(study.path), "--json")
     assert '"computed": 0' in again, again
-    # an interpreter with the console's parser alone is what help cannot go below
     spent: dict[str, list[float]] = {"bare": [], "help": [], "status": [], "run": [], "listing": []}
     folder = Path(study.store.uri)
     for _ in range(options.rounds):

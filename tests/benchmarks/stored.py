@@ -19,7 +19,7 @@ import polars as pl
 
 from overlap.identity import digest, digest_keys
 from overlap.store import layout
-from overlap.store.ledger import Ledger, Manifest
+from overlap.store.ledger import Ledger, Manifest, Record
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.store.tables import Hard, encode_hard
 from tests.benchmarks.comparison import Comparison, Found, Said
@@ -29,6 +29,8 @@ from tests.servers import SeaweedFS
 from workflows.reductions import rows
 
 DATA, DATASET = "val", digest(b"data set")
+SHARDS = 64
+"""Whose records each manifest holds."""
 THREADS = 4
 """Tables read side by side, by both."""
 
@@ -100,10 +102,28 @@ def _write(objects: Objects, prediction: np.ndarray, keys: list[str]) -> dict[st
     confidence = np.random.default_rng(0).random(len(keys), np.float32)
     keys_digest = digest_keys(keys)
 
+    edges = np.linspace(0, len(keys), SHARDS + 1).astype(int)
+    shards = [(digest(f"shard {place}".encode()), int(size)) for place, size in enumerate(np.diff(edges))]
+
     def put(number: int) -> Manifest:
         fingerprint = digest(f"model {number}".encode())[:32]
+        records = tuple(
+            Record(
+                data=DATA,
+                fingerprint=fingerprint,
+                shard=shard,
+                object=layout.predictions(DATA, fingerprint, shard, digest(shard.encode())),
+                generation=0,
+                rows=rows,
+                keys_digest=digest(shard.encode()),
+                bytes_digest=digest(shard.encode()),
+                seconds=1.0,
+                provenance={"device": "made up", "host": "benchmark", "torch": "none", "batch_size": 256},
+            )
+            for shard, rows in shards
+        )
         body = encode_hard(Hard(keys, prediction[number], np.roll(confidence, number)), {"data": DATA})
-        manifest = Manifest(DATA, fingerprint, DATASET, (), len(keys), keys_digest, digest(body), 1.0)
+        manifest = Manifest(DATA, fingerprint, DATASET, records, len(keys), keys_digest, digest(body), float(SHARDS))
         objects.put(layout.hard(DATA, DATASET, fingerprint), body)
         objects.put(layout.manifest(DATA, DATASET, fingerprint), manifest.to_json())
         return manifest
