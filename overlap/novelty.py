@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from overlap.imports import imported_data_sets
 from overlap.published import read_table
 from overlap.settled import Look
 from overlap.store.objects import Location, Objects, open_objects
@@ -55,7 +56,7 @@ def novelty(study: Study, look: Look) -> Novelty:
     objects = open_objects(Location(study.store.uri, study.store.endpoint_url))
     found: dict[str, dict[str, None]] = {"added": {}, "replaced": {}, "withdrawn": {}}
     first = True
-    for name in study.evaluated:
+    for name in study.evaluated or imported_data_sets(objects):
         before = _published(name, objects)
         now = _resolved(study, name, objects)
         first = first and before is None
@@ -84,6 +85,8 @@ def _published(name: str, objects: Objects) -> dict[str, str | None] | None:
 
 def _resolved(study: Study, name: str, objects: Objects) -> dict[str, str | None]:
     """The same of what the study resolves to; None of what cannot be run or waits for a head."""
+    if name not in study.data:
+        return {}
     candidates, rejected = resolve_for(study, name)
     references = [one.weights for one in candidates]
     known = recall(references, objects, study.store.endpoint_url, [one.made for one in candidates])

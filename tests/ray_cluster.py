@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sysconfig
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 
 from tests.servers import free_ports
@@ -46,7 +47,7 @@ class RayCluster:
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         }
-        self._port, self._client_port, self._dashboard, *self._agents = free_ports(7)
+        self._port, self._client_port, self._dashboard = free_ports(3)
 
     @property
     def address(self) -> str:
@@ -69,12 +70,16 @@ class RayCluster:
         import ray
 
         read_environment()
-        ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
+        with chdir(self.scratch):  # Ray tells every worker to import from where the driver is
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
-    def add_node(self, cpus: int = 1) -> str:
-        """Start another node on this machine; returns the mark of its processes."""
+    def add_node(
+        self, cpus: int = 1, gpus: int = 0, environment: Mapping[str, str] | None = None, name: str = "node"
+    ) -> str:
+        """Start another node on this machine, with declared GPUs; returns the mark of its processes."""
         mark = secrets.token_hex(8)
-        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}"])
+        arguments = [f"--address={self.address}", f"--num-cpus={cpus}", f"--node-name={name}"]
+        self._start(mark, [*arguments, *([f"--num-gpus={gpus}"] if gpus else [])], environment)
         return mark
 
     def kill_node(self, mark: str) -> None:
@@ -85,12 +90,12 @@ class RayCluster:
         """SIGKILL the head's processes: nothing they hold outlives the tests."""
         end_marked(self.mark)
 
-    def _start(self, mark: str, arguments: list[str]) -> None:
+    def _start(self, mark: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         ray = Path(sysconfig.get_path("scripts")) / "ray"
         ports = [
             "--min-worker-port=0",  # any free ones: the defaults are where other servers of the tests live
             "--max-worker-port=0",
-            f"--dashboard-agent-listen-port={self._agents.pop()}",
+            f"--dashboard-agent-listen-port={free_ports(1)[0]}",
             f"--object-store-memory={256 << 20}",
             "--disable-usage-stats",
         ]
@@ -98,7 +103,7 @@ class RayCluster:
         with log.open("wb") as file:
             starter = subprocess.Popen(
                 [str(ray), "start", *arguments, *ports],
-                env=os.environ | self.environment | {MARK: mark},
+                env=os.environ | self.environment | (environment or {}) | {MARK: mark},
                 cwd=self.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

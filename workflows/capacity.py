@@ -7,7 +7,6 @@ import os
 import time
 from typing import Any
 
-import ray
 from ray.autoscaler.sdk import request_resources
 
 from overlap.errors import StudyError
@@ -39,7 +38,7 @@ def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
         raise StudyError(f"{wanted}, but no node has more than {_most():g} GPUs; {mend}")
     limit = float(os.environ.get("OVERLAP_NODE_WAIT", WAIT_S))
     tell.say(f"no node has a GPU yet; the autoscaler is asked for one, and given {limit:.0f} s")
-    request_resources(bundles=[{"GPU": study.predict.gpus_per_worker}])  # type: ignore[no-untyped-call]
+    request_resources(bundles=[{"GPU": study.predict.gpus_per_worker}])
     until = time.monotonic() + limit
     try:
         while _most() < study.predict.gpus_per_worker:
@@ -47,7 +46,7 @@ def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
                 raise StudyError(f"{wanted}: the autoscaler brought none within {limit:.0f} s; {mend}")
             time.sleep(POLL_S)
     finally:
-        request_resources(bundles=[])  # type: ignore[no-untyped-call]
+        request_resources(bundles=[])
 
 
 def _most() -> float:
@@ -62,7 +61,7 @@ def _grows() -> bool:
     """
     told = _kv("__autoscaling_status")
     report: dict[str, Any] = json.loads(told).get("autoscaler_report") or {} if told else {}
-    kinds = {*report.get("active_nodes", {}), *report.get("idle_nodes") or {}, *(report.get("pending_launches") or {})}
+    kinds = {kind for part in ("active_nodes", "idle_nodes") for kind in report.get(part) or {}}
     return any(not kind.startswith("node_") for kind in kinds)
 
 

@@ -48,6 +48,9 @@ class Holding:
     turns: dict[Batch, int] = field(default_factory=dict)
     """The number of the claim that each batch came with: an earlier one is used up first."""
     claims: int = 0
+    leases: int = 0
+    at_hand: float = 0.0
+    """Cost of the work that will come to the node of what it holds, as it was summed last less what was leased."""
     barren: bool = False
     """Nothing could be leased here, and nothing has come since."""
 

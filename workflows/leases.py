@@ -26,6 +26,8 @@ ATTEMPTS = 4
 PARTS = 8
 """A lease is at most one of so many parts of what a worker will still have to do, unless it is a single unit: a worker
 that is slower than the others is then not the last to finish."""
+LOOK = 8
+"""Leases between two sums over what a node has; in between what it leased is subtracted."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ class Schedule:
         shards = sorted(held, key=lambda shard: (held[shard], backlog.order[shard]))[:LONGEST_LEASE]
         if not backlog.is_measured(chosen):
             shards = shards[:1]  # how long it takes is not known yet
-        here = at_hand(state, self._nodes, backlog) / state.workers
-        most = min(backlog.total / self._workers, here) / PARTS
+        if state.leases % LOOK == 0:
+            state.at_hand = at_hand(state, self._nodes, backlog)
+        most = min(backlog.total / self._workers, state.at_hand / state.workers) / PARTS
         sums = [sum(backlog.cost(chosen, shard) for shard in shards[: n + 1]) for n in range(len(shards))]
         if queued and sums[0] > most:
             return None
@@ -159,6 +162,8 @@ class Schedule:
             state.leased[batch] += 1
             if not backlog.waits(batch):
                 self._loosen(batch)
+        state.leases += 1
+        state.at_hand -= sums[number - 1]
         state.runs[chosen] += 1
         self._runs[chosen] += 1
         return lease

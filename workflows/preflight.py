@@ -5,8 +5,8 @@ the driver reaches, and have a clock that S3 accepts; where the study wants GPUs
 CPUs on each node finds out, in about the time that a worker takes to start. Torch is looked up, not imported. Not
 guaranteed: anything about nodes that join later; what they cannot do shows where they do it.
 
-Where a study wants a GPU and no node has one, a cluster with an autoscaler is asked for one and given time: `WAIT_S`, or
-the seconds in OVERLAP_NODE_WAIT. Any other is refused at once.
+Where a study wants a GPU and no node has one, a cluster with an autoscaler is asked for one and given time; any other
+is refused at once (`capacity`).
 """
 
 from __future__ import annotations
@@ -88,11 +88,33 @@ class CheckedCluster(Cluster):
 
 
 def check(study: Study, objects: Objects, tell: Tell) -> None:
-    """Look at every node of the cluster that this process is connected to.
+    """Refuse a cluster one of whose nodes cannot do what the study asks for; what may matter later is told.
 
     Raises:
-        StudyError: one lacks what the study needs; it is named, with the mend.
+        StudyError: the node is named, with the mend.
     """
+    faults = inspect(study, objects)
+    grave = [fault for fault in faults if fault.grave]
+    if grave:
+        more = f" (and {len(grave) - 1} more nodes)" if len(grave) > 1 else ""
+        raise StudyError(f"node {grave[0].node} {grave[0].said}{more}")
+    for fault in faults:
+        tell.say(f"warning: node {fault.node} {fault.said}")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a node."""
+
+    node: str
+    """Its host and its short id."""
+    said: str
+    grave: bool
+    """Whether the study cannot run there."""
+
+
+def inspect(study: Study, objects: Objects) -> list[Fault]:
+    """Look at every node of the cluster that this process is connected to; in the order of their ids."""
     key = f"check/{secrets.token_hex(8)}"
     alive = nodes()
     objects.put(key, b"seen")
@@ -100,18 +122,13 @@ def check(study: Study, objects: Objects, tell: Tell) -> None:
         found = _ask(Errand(location(study), key, _reached_here(study)), alive)
     finally:
         objects.delete([key, *(_own(key, node) for node in alive)])
-    names = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}  # type: ignore[no-untyped-call]
-    troubles = []
-    for node, answer in found.items():
-        name = f"node {names.get(node.id, '')} ({node.id[:8]})"
-        said, is_grave = _trouble(answer, location(study).is_bucket)
-        if said is not None and is_grave:
-            troubles.append(f"{name} {said}")
-        elif said is not None:
-            tell.say(f"warning: {name} {said}")
-    if troubles:
-        more = f" (and {len(troubles) - 1} more nodes)" if len(troubles) > 1 else ""
-        raise StudyError(troubles[0] + more)
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    hosts = {node["NodeID"]: node["NodeManagerHostname"] for node in listed}
+    return [
+        Fault(f"{hosts.get(node.id, '')} ({node.id[:8]})", *trouble)
+        for node in alive
+        if node in found and (trouble := _trouble(found[node], location(study).is_bucket)) is not None
+    ]
 
 
 @dataclass(frozen=True)
@@ -203,7 +220,7 @@ def _reached_here(study: Study) -> tuple[str, ...]:
     return tuple(reached)
 
 
-def _trouble(answer: Answer, signed: bool) -> tuple[str | None, bool]:
+def _trouble(answer: Answer, signed: bool) -> tuple[str, bool] | None:
     """What is wrong with a node, and whether the study cannot run because of it.
 
     Args:
@@ -218,9 +235,11 @@ def _trouble(answer: Answer, signed: bool) -> tuple[str | None, bool]:
             return f"has {name} {seen.versions[name]}, and the driver {value}; install the same on both", True
     # It looked between two moments of the driver's: what lies outside them is the least by which its clock is off.
     off = seen.ended - answer.came if seen.ended > answer.came else min(0.0, seen.started - answer.asked)
-    if abs(off) > CLOCK_WARNING_S:
-        said = f"has a clock that is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the driver's; start NTP there"
-        if seen.trouble is not None or (signed and abs(off) > CLOCK_ERROR_S):
-            return f"{said}: S3 refuses what is {CLOCK_ERROR_S:.0f} s off", True
-        return said, False
-    return seen.trouble, True
+    clock = (
+        f"has a clock that is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the driver's; start NTP on both"
+    )
+    if signed and abs(off) > CLOCK_ERROR_S:
+        return f"{clock}: S3 refuses signatures that are {CLOCK_ERROR_S:.0f} s off", True
+    if seen.trouble is not None:
+        return seen.trouble, True
+    return (clock, False) if abs(off) > CLOCK_WARNING_S else None

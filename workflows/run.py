@@ -21,6 +21,8 @@ from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
+from workflows.preflight import CheckedCluster
+from workflows.reductions.rows import UNFINISHED
 from workflows.stages import Stages, truths_of
 
 
@@ -55,7 +57,7 @@ def run(
     notifying.check(study)
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
-    with cluster or Cluster(address, study.path.parent) as wanted:
+    with cluster or CheckedCluster(address, study, tell) as wanted:
         stages = Stages(study, objects, wanted, Crew(study), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
     if limit is None:
@@ -66,8 +68,8 @@ def run(
 
 
 def _settle(study: Study, seen: Versions, outcomes: list[Outcome]) -> None:
-    """Remember that nothing is left to do; while MLflow is down something is."""
-    if any(outcome.tracking_error for outcome in outcomes):
+    """Remember that nothing is left to do; with MLflow down, or units missing that did not fail, something is."""
+    if any(outcome.tracking_error or UNFINISHED in outcome.failed.values() for outcome in outcomes):
         return
     models = sum(len(outcome.results.models) for outcome in outcomes if outcome.results is not None)
     unreached = any(mark in reason for one in outcomes for reason in one.failed.values() for mark in hub.NO_NETWORK)

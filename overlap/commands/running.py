@@ -39,6 +39,9 @@ def demo(folder: Path, as_json: bool) -> None:
 @click.option("--offline", is_flag=True, help="Ask no hub and no web server for weights (also HF_HUB_OFFLINE=1).")
 @click.option("--if-new", is_flag=True, help="First look, without any cluster, whether there is anything to do.")
 @click.option("--detach", is_flag=True, help="With --if-new and a dashboard's address: send the job and leave.")
+@click.option("--baked-in", is_flag=True, help="Of that job, as of submit.")
+@click.option("--shared", type=click.Path(path_type=Path), multiple=True, help="Of that job, as of submit.")
+@click.option("--env", multiple=True, metavar="NAME", help="Of that job, as of submit.")
 @AS_JSON
 def run(
     study: Path,
@@ -48,16 +51,23 @@ def run(
     offline: bool,
     if_new: bool,
     detach: bool,
+    baked_in: bool,
+    shared: tuple[Path, ...],
+    env: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Bring a study up to date: predict what is missing, reduce, report. Run it again whenever something may be new."""
     from overlap.study import load_study
 
     excluded = {"--limit": limit is not None, "--verify": verify, "--offline": offline}
-    scheduled.check(address, if_new=if_new, detach=detach, excluded=excluded)
+    of_jobs = {"--detach": detach, "--baked-in": baked_in, "--shared": bool(shared), "--env": bool(env)}
+    scheduled.check(address, if_new=if_new, excluded=excluded, of_jobs=of_jobs)
     loaded = load_study(study)
     if if_new:
-        _conclude(loaded, scheduled.run_if_new(loaded, address, detach=detach, as_json=as_json), as_json)
+        found = scheduled.run_if_new(
+            loaded, address, detach=detach, as_json=as_json, baked_in=baked_in, shared=shared, env=env
+        )
+        _conclude(loaded, found, as_json)
     from overlap.console import Terminal
     from workflows.run import run as run_study
     from workflows.submission.outcome import left_in_store

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,14 +21,14 @@ DASHBOARD = ("http://", "https://")
 """How the address of a cluster begins that is sent jobs, rather than joined."""
 
 
-def check(address: str | None, *, if_new: bool, detach: bool, excluded: dict[str, bool]) -> None:
+def check(address: str | None, *, if_new: bool, excluded: dict[str, bool], of_jobs: dict[str, bool]) -> None:
     """Refuse options that contradict each other.
 
     Args:
         address: of a cluster.
         if_new: whether it is asked first if anything is new.
-        detach: whether to leave a job alone once it is sent.
         excluded: options that say what a run is to do whatever is new, and whether they were given.
+        of_jobs: options that are about a job that is sent, and whether they were given.
 
     Raises:
         UsageError: they do.
@@ -37,21 +39,30 @@ def check(address: str | None, *, if_new: bool, detach: bool, excluded: dict[str
     dashboard = address is not None and address.startswith(DASHBOARD)
     if dashboard and not if_new:
         raise click.UsageError(f"{address} takes jobs: use `overlap submit`, or --if-new")
-    if detach and not (if_new and dashboard):
-        raise click.UsageError("--detach leaves a job running: it needs --if-new and --address http(s)://HOST:8265")
+    jobs = [name for name, is_given in of_jobs.items() if is_given]
+    if jobs and not (if_new and dashboard):
+        raise click.UsageError(f"{jobs[0]} is about a job: it needs --if-new and --address http(s)://HOST:8265")
 
 
-def run_if_new(study: Study, address: str | None, *, detach: bool, as_json: bool) -> list[Outcome]:
+def run_if_new(
+    study: Study,
+    address: str | None,
+    *,
+    detach: bool,
+    as_json: bool,
+    baked_in: bool = False,
+    shared: Sequence[Path] = (),
+    env: Sequence[str] = (),
+) -> list[Outcome]:
     """Do a run only if something is new; its outcomes. Where nothing is new, or a job does it, this ends the process.
 
-    What is new is told in a line on standard error.
+    What is new is told in a line on standard error. `baked_in`, `shared` and `env` are of the job, as of
+    `overlap submit`.
     """
     from overlap import settled
 
-    look = settled.look(study)
-    if (
-        look.nothing_new and look.last is not None and JOB not in os.environ
-    ):  # neither Ray nor any table was imported up to here
+    look = settled.look(study)  # neither Ray nor any table is imported up to here
+    if look.nothing_new and look.last is not None and JOB not in os.environ:
         told = {"new": False, "since": look.last.at, "models": look.last.models, "exit_code": look.last.exit_code}
         click.echo(json.dumps(told) if as_json else settled.nothing_new(look.last))
         sys.exit(look.last.exit_code)
@@ -72,7 +83,7 @@ def run_if_new(study: Study, address: str | None, *, detach: bool, as_json: bool
     with Terminal() as terminal:
         from workflows.submission.client import follow, submit
 
-        sent = submit(study, address, arguments=("--if-new",), again=True)
+        sent = submit(study, address, arguments=("--if-new",), baked_in=baked_in, shared=shared, env=env, again=True)
         terminal.say(f"{sent.id} {sent.state}")
         if detach:
             click.echo(json.dumps({"id": sent.id, "state": sent.state}) if as_json else sent.id)

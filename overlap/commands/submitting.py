@@ -17,8 +17,13 @@ LEFT = 130
 @click.command()
 @STUDY
 @DASHBOARD
-@click.option("--baked-in", is_flag=True, help="overlap is in the cluster's image; send the study alone.")
-@click.option("--shared", type=click.Path(path_type=Path), multiple=True, help="A folder that every node mounts.")
+@click.option("--baked-in", is_flag=True, help="overlap is in the cluster's image (also OVERLAP_BAKED_IN=1).")
+@click.option(
+    "--shared",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A folder that every node mounts (also OVERLAP_SHARED).",
+)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Files and folders beside the study that stay here.")
 @click.option("--env", multiple=True, metavar="NAME", help="A variable to hand on; the dashboard keeps its value.")
 @click.option("--again", is_flag=True, help="Even where the last job with the same inputs did everything.")
@@ -52,8 +57,8 @@ def submit(
         load_study(study),
         address,
         arguments=arguments,
-        baked_in=baked_in,
-        shared=shared,
+        baked_in=baked_in or None,
+        shared=shared or None,
         exclude=exclude,
         env=env,
         again=again,

@@ -58,6 +58,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("memo", rf"memo/(?P<memo>[^/]+)/{_DIGEST}\.json"),
     Kind("snapshot", r"studies/[^/]+\.json"),
     Kind("schedule", r"schedules/.+"),
+    Kind("turn", r"turns/[^/]+/[0-9]{8}\.json"),
     Kind("job", r"jobs/[^/]+\.json"),
     Kind("tracking", r"mlflow\.db(-[a-z]+)?|mlartifacts/.+"),
 )

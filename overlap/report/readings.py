@@ -120,7 +120,8 @@ DOWNSTREAM = (
 )
 
 SCHEDULE = (
-    "A row is a worker, a bar one lease of some units of a checkpoint; light is loading weights, full is computing, grey "
-    "is waiting for the store. White in between is waiting for decoded images. The dashed line is where all would have "
-    "ended with the work shared out perfectly: rows that stop long before the others, or begin late, are what it cost."
+    "A row is a worker, a bar one lease of some units of a checkpoint; light is loading weights, full is computing, "
+    "grey is waiting for the store. White in between is waiting for decoded images. The dashed line is where all would "
+    "have ended with the work shared out perfectly: rows that stop long before the others, or begin late, are what it "
+    "cost."
 )

@@ -99,8 +99,8 @@ def balance(schedule: pl.DataFrame) -> Balance | None:
 def workers(schedule: pl.DataFrame) -> pl.DataFrame:
     """A row a worker that finished anything, by name: units, what it did of the time, and when it was done last.
 
-    Columns: worker, device, units, leases, work (seconds), busy, loading, waiting (shares of the time from the fan-out's
-    beginning to its end), last (seconds from the beginning).
+    Columns: worker, device, units, leases, work (seconds), busy, loading, waiting (shares of the time from beginning to
+    end of the fan-out), last (seconds from its beginning).
     """
     back = schedule.filter(~pl.col("lost"))
     if back.is_empty():

@@ -144,6 +144,8 @@ class Bucket:
             except ClientError as error:
                 if error_code(error) in {"404", "NoSuchKey"}:
                     return None
+                if error_code(error) == "403":  # which has no body; a listing is refused with the reason
+                    client.list_objects_v2(Bucket=self.bucket, Prefix=at["Key"], MaxKeys=1)
                 raise
         return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"].timestamp())
 

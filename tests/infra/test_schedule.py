@@ -149,10 +149,6 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]
     thread.join()
 
 
-def jobs(account: Path) -> Any:
-    return script().RayJobs(account)
-
-
 def test_a_tick_creates_one_job_however_often_it_is_tried(api: Kubernetes, tmp_path: Path) -> None:
     module = script()
     client = module.RayJobs(tmp_path)
@@ -181,10 +177,10 @@ def test_what_has_not_ended_keeps_the_next_from_being_created(api: Kubernetes, t
 def test_refusals_are_one_line(api: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script()
     with pytest.raises(module.Refused, match=r'404 rayjobs "other" not found'):
-        jobs(tmp_path).get("other")
+        module.RayJobs(tmp_path).get("other")
     spoiled = module.copied(api.jobs["overlap"], TICK)
     spoiled["spec"]["entryPoint"] = "x"
-    with pytest.raises(module.Refused, match="422 .*entryPoint"):
+    with pytest.raises(module.Refused, match=r"422 .*entryPoint"):
         module.RayJobs(tmp_path).create(spoiled)
     (tmp_path / "token").write_text("of somebody else")
     with pytest.raises(module.Refused, match="401 Unauthorized"):
@@ -201,7 +197,7 @@ def test_a_server_with_another_certificate_is_not_spoken_to(api: Kubernetes, tmp
     (other / "token").write_text(TOKEN)
     (other / "namespace").write_text(NAMESPACE)
     module = script()
-    with pytest.raises(module.Refused, match="(?i)certificate verify failed"):
+    with pytest.raises(module.Refused, match=r"(?i)certificate verify failed"):
         module.RayJobs(other).unfinished()
     assert api.asked == [], "the token went nowhere"
 
@@ -215,17 +211,16 @@ def test_only_news_create_a_job(
 ) -> None:
     pytest.importorskip("overlap.settled")
     module = script()
-    monkeypatch.setattr(module.RayJobs.__init__, "__defaults__", (tmp_path,))
-    assert module.main(complete.path, TICK) == 0
+    assert module.main(complete.path, TICK, tmp_path) == 0
     assert capsys.readouterr().out == "nothing new\n"
     assert api.asked == [], "the API is asked when there is work, and only then"
     text = complete.path.read_text(encoding="utf-8")
     complete.path.write_text(text + "\n[ensembles]\nmax_size = 3\n", encoding="utf-8")
-    assert module.main(complete.path, TICK) == 0
+    assert module.main(complete.path, TICK, tmp_path) == 0
     assert capsys.readouterr().out.endswith(f"created {TICK}\n")
-    assert module.main(complete.path, "overlap-29398578") == 0
+    assert module.main(complete.path, "overlap-29398578", tmp_path) == 0
     assert f"{TICK} has not ended" in capsys.readouterr().out
     assert sorted(api.jobs) == ["overlap", TICK]
     complete.path.write_text("nmae = 1\n", encoding="utf-8")
-    assert module.main(complete.path, TICK) == 2
+    assert module.main(complete.path, TICK, tmp_path) == 2
     assert "error: " in capsys.readouterr().err

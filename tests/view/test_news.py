@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from overlap.earlier import read_earlier
 from overlap.news import of_plain
+from overlap.published import NEWS, read_results, write_results
 from overlap.report import Results, render_page
 from overlap.report.news import ensemble_sentence, headline, model_line, news_lines, size_row
 from overlap.report.summary import summary_text
+from overlap.store import layout
+from overlap.store.folder import Folder
 from overlap.tracking import entries
 from tests.view.browser import chromium
 from tests.view.ensemble_frames import whole
@@ -33,6 +37,31 @@ def test_news_come_back_as_they_were_written(results: Results) -> None:
     assert of_plain(news.plain() | {"schema": 2}) is None
     assert news.id == dataclasses.replace(news, models=(), sizes=()).id
     assert news.id != dataclasses.replace(news, previous="another").id
+
+
+def test_news_are_read_only_with_the_results_they_belong_to(tmp_path: Path, results: Results) -> None:
+    store = Folder(tmp_path)
+    write_results(results, store)
+    read = read_results(results.data, store)
+    assert read is not None
+    assert of_plain(read.news) == news_of(results)
+    earlier = read_earlier(results.data, store)
+    assert earlier is not None
+    assert (earlier.inputs_digest, earlier.news) == (results.inputs_digest, read.news)
+    assert earlier.models.equals(results.models)
+
+    key = layout.results(results.data, NEWS, inputs=results.inputs_digest)
+    kept = store.get(key)
+    store.put(key, kept.replace(b"newcomer", b"other", 1) + b" ")
+    assert (altered := read_results(results.data, store)) is not None
+    assert altered.news is None, "others than were written are none"
+    store.put(key, kept)
+
+    write_results(dataclasses.replace(results, inputs_digest="9" * 64, news=None), store)
+    assert (first := read_results(results.data, store)) is not None
+    assert first.news is None
+    assert store.head(layout.results(results.data, NEWS)) is None, "nothing lingers at the fixed name"
+    assert store.get(key) == kept, "earlier ones stay beside"
 
 
 def test_a_terminal_says_who_came_and_whether_it_helped(results: Results) -> None:

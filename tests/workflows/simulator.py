@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from tests.workflows.timm_costs import Row, rows
@@ -94,7 +94,7 @@ class Ran:
     rerun: int
     decisions: int
     deciding: float
-    """Seconds of this machine spent in the schedule."""
+    """Seconds of this machine's processor spent in the schedule."""
     busy: float
     """Share of the GPUs' time until the end in which they computed."""
 
@@ -187,9 +187,9 @@ class Simulator:
         heapq.heappush(self._events, (moment, next(self._number), event))
 
     def _asked(self, question: Callable[[], Any]) -> Any:
-        started = perf_counter()
+        started = process_time()
         answer = question()
-        self._deciding += perf_counter() - started
+        self._deciding += process_time() - started
         self._counts["decisions"] += 1
         return answer
 

@@ -60,8 +60,8 @@ def submit(
     address: str,
     *,
     arguments: Sequence[str] = (),
-    baked_in: bool = False,
-    shared: Sequence[Path] = (),
+    baked_in: bool | None = None,
+    shared: Sequence[Path] | None = None,
     exclude: Sequence[str] = (),
     env: Sequence[str] = (),
     again: bool = False,
@@ -72,8 +72,9 @@ def submit(
         study: as it was read from its file here.
         address: http(s)://HOST:PORT of the head's dashboard.
         arguments: of `overlap run`, beside the study and the address.
-        baked_in: overlap is in the cluster's image; else this machine's overlap travels with the job.
-        shared: folders that are at the same path here and on every node.
+        baked_in: overlap is in the cluster's image; else this machine's overlap travels with the job. None: whether
+            OVERLAP_BAKED_IN is set, as it is in overlap's own image.
+        shared: folders that are at the same path here and on every node. None: what OVERLAP_SHARED lists, as PATH does.
         exclude: names with wildcards of what is not to travel.
         env: variables of this process's environment that the job is to have; the dashboard keeps their values.
         again: submit even where the last job with these inputs did everything.
@@ -83,6 +84,10 @@ def submit(
         ClusterError: nobody answers, the token is refused, or the cluster does not take the job.
     """
     forwarded = _forwarded(env)
+    if baked_in is None:
+        baked_in = os.environ.get("OVERLAP_BAKED_IN", "") not in ("", "0")
+    if shared is None:
+        shared = [Path(path) for path in os.environ.get("OVERLAP_SHARED", "").split(os.pathsep) if path]
     shipment = pack(study, baked_in=baked_in, shared=shared, exclude=exclude)
     inputs = digest(canonical_json({"shipment": shipment.digest, "arguments": list(arguments), "env": sorted(env)}))
     stem = f"{re.sub('[^A-Za-z0-9.-]', '-', study.name)[:60]}-{inputs[:12]}"

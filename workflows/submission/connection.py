@@ -81,6 +81,12 @@ def _speaking(address: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
+        said = str(error).partition("\n\n")[0]
+        if "authentication token" not in said:  # some other server, or a gate in front of the cluster
+            raise StudyError(
+                f"{address} refuses, and not as the dashboard of a Ray cluster does; give the head's, mostly port "
+                "8265, or forward it: `kubectl port-forward`, `ssh -L`"
+            ) from None
         raise ClusterError(refusal(address, error)) from None
     except (ConnectionError, requests.exceptions.ConnectionError, requests.exceptions.Timeout):
         raise ClusterError(

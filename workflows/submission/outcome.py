@@ -36,25 +36,22 @@ STUDY = "overlap.study"
 def left_in_store(study: Study) -> Iterator[list[Outcome]]:
     """Outcomes that are added to the list are left in the store when the block ends, where this is a job.
 
-    So is an error that ends it. A store that cannot be written is said and changes nothing else.
+    So is an error that ends it, but not that it was stopped. A store that cannot be written is said, and changes
+    nothing else.
     """
     outcomes: list[Outcome] = []
-    error: BaseException | None = None
     try:
         yield outcomes
-    except BaseException as raised:
-        error = raised
+    except Exception as error:
+        _leave(study, outcomes, error)
         raise
-    finally:
-        if (told := os.environ.get(SUBMISSION)) is not None:
-            submission, _, mark = told.partition(" ")
-            try:
-                _write(study, submission, mark, outcomes, error)
-            except StoreError as refused:
-                print(f"warning: the outcome of {submission} is not in the store: {refused}", file=sys.stderr)
+    _leave(study, outcomes, None)
 
 
-def _write(study: Study, submission: str, mark: str, outcomes: list[Outcome], error: BaseException | None) -> None:
+def _leave(study: Study, outcomes: list[Outcome], error: Exception | None) -> None:
+    submission, _, mark = os.environ.get(SUBMISSION, "").partition(" ")
+    if not submission:
+        return
     if error is None:
         code = max((outcome.exit_code for outcome in outcomes), default=0)
     else:
@@ -68,8 +65,11 @@ def _write(study: Study, submission: str, mark: str, outcomes: list[Outcome], er
         "outcomes": [outcome.summary() for outcome in outcomes],
         "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    objects = open_objects(Location(study.store.uri, study.store.endpoint_url))
-    objects.put(layout.job(submission), json.dumps(about).encode())
+    try:
+        objects = open_objects(Location(study.store.uri, study.store.endpoint_url))
+        objects.put(layout.job(submission), json.dumps(about).encode())
+    except StoreError as refused:
+        print(f"warning: the outcome of {submission} is not in the store: {refused}", file=sys.stderr)
 
 
 def read_outcome(objects: Objects, submission: str, mark: str | None = None) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ class Refused(RuntimeError):
 class RayJobs:
     """The RayJobs of the pod's namespace, as the pod's own account may see them."""
 
-    def __init__(self, account: Path = ACCOUNT) -> None:
+    def __init__(self, account: Path) -> None:
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         namespace = (account / "namespace").read_text(encoding="utf-8").strip()
         self._path = f"/apis/ray.io/v1/namespaces/{namespace}/rayjobs"
@@ -117,7 +117,7 @@ def news(study: Path) -> str | None:
     return f"changed: {', '.join(found.changed)}" if found.changed else "what failed is tried again"
 
 
-def main(study: Path, tick: str) -> int:
+def main(study: Path, tick: str, account: Path = ACCOUNT) -> int:
     """Look, and create what is needed; the exit code."""
     from overlap.errors import OverlapError
 
@@ -126,7 +126,7 @@ def main(study: Path, tick: str) -> int:
         if why is None:
             print("nothing new")
             return 0
-        jobs = RayJobs()
+        jobs = RayJobs(account)
         running = jobs.unfinished()
         if running:
             print(f"{why}; {', '.join(running)} has not ended, so nothing is created")
