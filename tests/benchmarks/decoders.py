@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,8 @@ from overlap.analysis.pairs import pairs_table
 from overlap.process import be_single_threaded
 from overlap.zoo.decoders import open_image
 from overlap.zoo.preprocessing import Preprocessing
+from tests.benchmarks.comparison import Comparison, Found, Said, Spread
+from tests.benchmarks.options import Options
 from tests.benchmarks.photographs import QUALITY, SIZE
 from tests.benchmarks.table import Row, show
 from tests.photographs import encoded
@@ -99,14 +102,10 @@ def rate(images: list[bytes], preprocessing: Preprocessing) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("--train", type=int, default=2000, help="crops that networks are trained on")
-    parser.add_argument("--test", type=int, default=4000, help="crops that predictions are compared on")
-    parser.add_argument("--epochs", type=int, default=8)
-    asked = parser.parse_args()
+def measure(test: int, train: int, epochs: int) -> tuple[list[tuple[float, float]], dict[str, list[Row]]]:
+    """Images per second by Pillow and torchvision in each round, and the rows of both tables by title."""
     be_single_threaded()
-    images, labels = crops(asked.test, seed=1)
+    images, labels = crops(test, seed=1)
     timed, faster = images[:200], replace(TIMED, decoder="torchvision")
     speeds = [(rate(timed, TIMED), rate(timed, faster)) for _ in range(ROUNDS)]
     apart = np.abs(pixels(timed, TIMED).astype(int) - pixels(timed, faster))
@@ -117,28 +116,51 @@ def main() -> None:
         Row("difference of a value, mean", [float(apart.mean())], "levels"),
         Row("difference of a value, largest", [float(apart.max())], "levels"),
     ]
-    show(f"decode, resize and crop to {TIMED.input_size[0]}, medians of {ROUNDS}", rows)
+    tables = {f"decode, resize and crop to {TIMED.input_size[0]}, medians of {ROUNDS}": rows}
 
     exact, other = (pixels(images, one) for one in (SEEN, replace(SEEN, decoder="torchvision")))
-    seen = crops(asked.train, seed=0)
+    seen = crops(train, seed=0)
     batch = pixels(seen[0], SEEN)
     torch.set_num_threads(2)
-    networks = [trained(name, batch, seen[1], asked.epochs) for name in NETWORKS]
+    networks = [trained(name, batch, seen[1], epochs) for name in NETWORKS]
     said = [[predictions(network, one) for one in (exact, other)] for network in networks]
     own = [pairs_table(["a", "b"], pair_counts(np.stack(pair), labels)) for pair in said]
     between = pairs_table(list(NETWORKS), pair_counts(np.stack([pair[0] for pair in said]), labels))
-    show(
-        f"{len(NETWORKS)} networks, {asked.test:,} photographs: {', '.join(NETWORKS)}",
-        [
-            Row("accuracy with pillow", [float((pair[0] == labels).mean()) for pair in said], ""),
-            Row("accuracy with torchvision", [float((pair[1] == labels).mean()) for pair in said], ""),
-            Row("top-1 turned over by the decoder", [100 * float((a != b).mean()) for a, b in said], "%"),
-            Row("error inconsistency with itself", [100 * table["error_inconsistency"][0] for table in own], "%"),
-            Row("kappa with itself", [table["kappa"][0] for table in own], ""),
-            Row("error inconsistency between two", [100 * each for each in between["error_inconsistency"]], "%"),
-            Row("kappa between two", between["kappa"].to_list(), ""),
-        ],
-    )
+    tables[f"{len(NETWORKS)} networks, {test:,} photographs: {', '.join(NETWORKS)}"] = [
+        Row("accuracy with pillow", [float((pair[0] == labels).mean()) for pair in said], ""),
+        Row("accuracy with torchvision", [float((pair[1] == labels).mean()) for pair in said], ""),
+        Row("top-1 turned over by the decoder", [100 * float((a != b).mean()) for a, b in said], "%"),
+        Row("error inconsistency with itself", [100 * table["error_inconsistency"][0] for table in own], "%"),
+        Row("kappa with itself", [table["kappa"][0] for table in own], ""),
+        Row("error inconsistency between two", [100 * each for each in between["error_inconsistency"]], "%"),
+        Row("kappa between two", between["kappa"].to_list(), ""),
+    ]
+    return speeds, tables
+
+
+def compared(options: Options) -> Iterator[Found]:
+    """Rows of one of 1,000 photographs by both decoders, and what the faster one does to predictions."""
+    speeds, tables = measure(*((200, 128, 1) if options.quick else (4000, 2000, 8)))
+    ours, theirs = ([1000 / speed[place] for speed in speeds] for place in (1, 0))
+    what = f'1,000 photographs, decoder = "torchvision", input {TIMED.input_size[0]}, one thread'
+    yield Comparison("decoders", what, ours, 'decoder = "pillow"', "the default, exactly timm's pixels", theirs)
+    for title, rows in list(tables.items())[1:]:
+        for row in rows:
+            values = [value for value in row.values if value is not None]
+            if values:
+                spread = Spread.of(values)
+                told = f"{spread.show()} {row.unit}".rstrip()
+                yield Said("decoders", f"{row.name}; {title}", told, {"median": spread.median})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--train", type=int, default=2000, help="crops that networks are trained on")
+    parser.add_argument("--test", type=int, default=4000, help="crops that predictions are compared on")
+    parser.add_argument("--epochs", type=int, default=8)
+    asked = parser.parse_args()
+    for title, rows in measure(asked.test, asked.train, asked.epochs)[1].items():
+        show(title, rows)
 
 
 if __name__ == "__main__":

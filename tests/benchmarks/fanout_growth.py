@@ -114,18 +114,18 @@ def _decode(plan: Plan, processes: int, rounds: int) -> float:
 
 
 def _measure(plans: Sequence[Plan], crew: Crew, rounds: int) -> tuple[list[float], list[float]]:
-    """Median seconds of each fan-out in interleaved rounds, after one that warms up; and the driver's peak, in GiB."""
-    times, memory = [], []
-    for number in range(rounds + 1):
-        watches = [Stages() for _ in plans]
-        spent = []
-        for plan, stages in zip(plans, watches, strict=True):
-            with stages.watched(), stages.stage("fan-out"):
-                spent.append(fan_out(plan, crew, number)[0])
-        if number:
-            times.append(spent)
-            memory.append([stages.all["fan-out",].resident["driver"] / GIB for stages in watches])
-    return np.median(times, axis=0).tolist(), np.max(memory, axis=0).tolist()
+    """Median seconds of each fan-out in interleaved rounds, after one that warms up; and the driver's peak, in GiB.
+
+    Memory is sampled in a last round whose times do not count: looking at all processes takes time itself.
+    """
+    times = [[fan_out(plan, crew, number)[0] for plan in plans] for number in range(rounds + 1)][1:]
+    memory = []
+    for plan in plans:
+        stages = Stages()
+        with stages.watched(), stages.stage("fan-out"):
+            fan_out(plan, crew, rounds + 1)
+        memory.append(stages.all["fan-out",].resident["driver"] / GIB)
+    return np.median(times, axis=0).tolist(), memory
 
 
 def _with(study: Study, folder: Path, checkpoints: int, shards: int, workers: int, rounds: int) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
-from overlap.analysis.combining import COMBINERS, count_ensembles
+from overlap.analysis.combining import COMBINERS, count_pairs
 from overlap.analysis.ensembles.lanes import sample_size
-from overlap.analysis.ensembles.soft_scores import score_tile
+from overlap.analysis.ensembles.shortlists import answered, most_said
+from overlap.analysis.ensembles.soft_scores import score_pairs
+from overlap.analysis.pairs import pair_indices
 from tests.benchmarks.options import seconds
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions
 from tests.benchmarks.table import peak_memory
@@ -38,19 +40,28 @@ def main() -> None:
     print(f"calibrate one model         {seconds(lambda: calibrate([logits], labels, folds)):8.2f} s")
     some = slice(0, SAMPLE)
     zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
-    warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
-    weights = np.full((5, MODELS, MODELS), 0.5)
-    count_ensembles([z[:2] for z in zoo], warm, labels[:2], folds[:2], weights=weights)  # compile
-    spent = seconds(lambda: count_ensembles(zoo, warm, labels[some], folds[some], weights=weights))
+    said = most_said(np.stack([z.argmax(axis=1) for z in zoo]).astype(np.int32), CLASSES)
+    known = [answered([z], labels[some], np.ones(SAMPLE), said=said) for z in zoo]
+    first, second = pair_indices(MODELS)
+    weights = np.full((len(first), 5, 2), 0.5)
+
+    def look_up(model: int, images: np.ndarray) -> np.ndarray:
+        return zoo[model][images]
+
+    about = (labels[some].astype(np.int32), folds[some])
+    few = [one.take(slice(0, 2)) for one in known]
+    count_pairs(few, about[0][:2], about[1][:2], first, second, weights, look_up)  # compile
+    spent = seconds(lambda: count_pairs(known, *about, first, second, weights, look_up))
     whole = spent / SAMPLE * IMAGES
     print(f"{len(COMBINERS)} combiners {whole:17.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
     images = np.arange(sample_size(CLASSES))
-    few = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
-    sample = Block(few, warm[:PAIRED], labels[images], folds[images], np.ones(len(images), np.bool_))
-    score_tile([sample], (range(2), range(2)))  # compile
-    pairs = PAIRED * (PAIRED - 1) / 2
-    whole = seconds(lambda: score_tile([sample], (range(PAIRED), range(PAIRED)))) / pairs * MODELS * (MODELS - 1) / 2
-    print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {pairs:.0f})")
+    warm = [Calibration(1.0, np.ones(5), None, None, None)] * PAIRED
+    tried = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
+    sample = Block(tried, warm, labels[images], folds[images], np.ones(len(images), np.bool_))
+    first, second = pair_indices(PAIRED)
+    score_pairs([sample], first[:1], second[:1])  # compile
+    whole = seconds(lambda: score_pairs([sample], first, second)) / len(first) * MODELS * (MODELS - 1) / 2
+    print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {len(first)})")
     print(f"peak memory                 {peak_memory():8.2f} GiB")
 
 
