@@ -64,7 +64,7 @@ class Crew:
         for name in gone:
             del self.nodes[name]
         self.workers = [worker for worker in self.workers if worker.node.id in alive]
-        self._gpus = gpus_per_predictor(self._study.predict.gpus_per_worker, list(alive.values()))
+        self._gpus = gpus_per_predictor(self._study.predict.gpus, list(alive.values()))
         for node in alive.values():
             if node.id not in self.nodes and self.slots(node):
                 self.nodes[node.id] = node

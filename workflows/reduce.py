@@ -8,14 +8,16 @@ object is not what its record says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import ray
 
 from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
 from overlap.analysis.notes import table_notes
+from overlap.earlier import Earlier, read_earlier
 from overlap.errors import StudyError
 from overlap.images.truths import Truth
 from overlap.imports import load_imports
@@ -23,11 +25,13 @@ from overlap.published import read_inputs_digest, read_results, write_results
 from overlap.report.results import Results
 from overlap.report.tables import FIRST
 from overlap.store.objects import Objects
+from overlap.store.turns import turn
+from workflows import news
 from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import costs, features, pairs, rows
+from workflows.reductions import champions, costs, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
@@ -78,12 +82,15 @@ def reduce(
     if not force and read_inputs_digest(subject.name, objects) == subject.digest:
         return read_results(subject.name, objects), False
     cluster.start()
-    results = _reduce(subject, failed)
-    write_results(results, objects)
+    with turn(objects, f"reduce-{subject.name}"):  # one driver computes and publishes, another finds it done
+        if not force and read_inputs_digest(subject.name, objects) == subject.digest:
+            return read_results(subject.name, objects), False
+        results = _reduce(subject, failed, read_earlier(subject.name, objects))
+        write_results(results, objects)
     return results, True
 
 
-def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
+def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -> Results:
     plan, study = subject.plan, subject.plan.study
     whole = subject.panel()
     gated = subject.gate.judge(whole)
@@ -94,12 +101,12 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
     counts = pairs.count(panel)
     table = pairs.table(panel, counts, categories)
     answers = read(panel, plan, subject.manifests)
-    held, own = ray.put(answers), np.ix_(answers.rows, answers.rows)
+    own = np.ix_(answers.rows, answers.rows)
     joint = counts.among(answers.rows)
-    ensembles = combine(answers, held, joint, categories[own])
+    ensembles = combine(answers, joint, categories[own])
     main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
 
-    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, held, main, study.analysis)
+    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
     more, said = specialise(panel, table, categories, answers, joint, groups)
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
@@ -107,8 +114,8 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    prediction = panel.prediction[list(answers.rows)]
-    found, missing = search(answers, held, prediction, categories[own], priced, study.ensembles)
+    found, missing = search(answers, categories[own], priced, study.ensembles)
+    champions.remember(subject, answers, found)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -128,12 +135,12 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         *left_out,
         *unread,
     ]
-    return Results(
+    results = Results(
         study=study.name,
         data=subject.name,
         dataset_digest=plan.dataset.digest,
         inputs_digest=subject.digest,
-        **{name: tables.pop(name) for name in FIRST if name in tables},
+        **dict[str, Any]({name: tables.pop(name) for name in FIRST if name in tables}),
         more=tables,
         thumbnails=thumbnails,
         measures=rows.measures(subject.manifests, gated),
@@ -141,3 +148,9 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         notes=notes,
         provenance=provenance(study),
     )
+    if earlier is None:
+        return results
+    if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
+        return replace(results, news=earlier.news)
+    told = news.since(earlier, results, panel, counts, answers, subject.objects)
+    return replace(results, news=told.plain())

@@ -126,10 +126,16 @@ def log_probabilities(logits: Logits, temperature: Fractions) -> NDArray[np.floa
 
 def probabilities(logits: Logits, temperature: Fractions) -> NDArray[np.float32]:
     """Calibrated probabilities, float32 (n, K): softmax(z / T), each row at its own temperature (n,)."""
-    odds = _shifted(logits, temperature)
-    np.exp(odds, out=odds)
-    odds /= odds.sum(axis=1, keepdims=True)
-    return odds
+    found = odds(logits, temperature)
+    found /= found.sum(axis=1, keepdims=True)
+    return found
+
+
+def odds(logits: Logits, temperature: Fractions) -> NDArray[np.float32]:
+    """What probabilities are in proportion to, float32 (n, K): exp((z - max z) / T)."""
+    scaled = _shifted(logits, temperature)
+    np.exp(scaled, out=scaled)
+    return scaled
 
 
 def temperatures(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.int8]) -> tuple[float, Fractions]:

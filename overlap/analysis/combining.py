@@ -1,37 +1,40 @@
-"""Ensembles of all pairs of models, counted image by image (paper.md, 1.2 and 1.3).
+"""Ensembles of pairs of models, counted image by image (paper.md, 1.2 and 1.3).
 
-Guarantees: integer counts, additive over images. Exact: an ensemble's class is the arg-max of the summed scores, the
-lowest class on ties; where both models predict one class their average keeps it, so only disagreements are scored. What
-is calibrated is so out of fold, and the result of a pair does not depend on which other models there are.
+Guarantees: integer counts. Exact: an ensemble's class is the arg-max of the summed scores, the lowest class on ties;
+where both models predict one class their average keeps it, so only disagreements are scored. What is calibrated is so
+out of fold, and the result of a pair does not depend on which other models there are, so that it can be kept. Counted
+from shortlists; what these leave open is looked up in all logits of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis import truths
-from overlap.analysis.calibration import Calibration
-from overlap.analysis.consistency import joint_counts
-from overlap.analysis.ensembles import settling
-from overlap.analysis.ensembles.floats import widened
-from overlap.analysis.pairs import CATEGORIES, category_numbers
-from overlap.analysis.splits import FOLDS
+from overlap.analysis.compiler import compiled
+from overlap.analysis.ensembles import verdicts
+from overlap.analysis.ensembles.shortlists import Answered, answered
+from overlap.analysis.pairs import CATEGORIES
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
 
+LookUp = Callable[[int, Counts], NDArray[np.float16]]
+"""From the place of a model and m images, ascending, to its (m, K) stored logits there."""
+
 TWO_TEMPERATURES = "two_temperatures"
+MAIN = "mean_probability"
+"""The combiner of whose ensembles the images are kept."""
 COMBINERS = {
-    "mean_probability": (settling.PROBABILITY, True),
-    "mean_log_probability": (settling.LOG, True),
-    "mean_probability_uncalibrated": (settling.PROBABILITY, False),
-    "mean_log_probability_uncalibrated": (settling.LOG, False),
-    TWO_TEMPERATURES: (settling.WEIGHTED, False),
+    MAIN: (verdicts.PROBABILITY, True),
+    "mean_log_probability": (verdicts.LOG, True),
+    "mean_probability_uncalibrated": (verdicts.PROBABILITY, False),
+    "mean_log_probability_uncalibrated": (verdicts.LOG, False),
+    TWO_TEMPERATURES: (verdicts.WEIGHTED, False),
 }
 """What an ensemble sums, and whether each model's own temperature calibrates it before.
 
@@ -39,20 +42,24 @@ The first four average probabilities or their logarithms. `two_temperatures` is 
 temperatures fitted together (Asymmetric Duos; see `ensembles.temperatures`).
 """
 
-CHUNK = 1 << 24
-"""Scores held at a time: 64 MiB in float32 (at least one image of all models)."""
+CELLS = ("neither", "second", "first", "both")
+"""Which of a pair's models are right alone."""
+
+CHUNK = 1 << 22
+"""Listed logits held at a time: 16 MiB in float32, and as many classes (at least one image of all models)."""
 
 
 @dataclass(frozen=True)
 class EnsembleCounts:
-    """Images that the pairs of M models get right together, by what each gets right alone; additive over images.
+    """Images that the pairs of M models get right together, by what each gets right alone.
 
     Attributes:
         n: images counted.
         kept: (M, M) int64 above the diagonal; both are right alone and the ensemble is.
         converted: (M, M) int64; only the row's model is right alone, and the ensemble of the two is.
         recovered: (M, M) int64 above the diagonal; both are wrong alone, the ensemble is right.
-        gain: (C,) int64, by `CATEGORIES`; over images and pairs, ensemble right minus better model right.
+        gain: (C,) int64, by `CATEGORIES`; over images and pairs, ensemble right minus better model right; 0 where that
+            was not counted.
         gain_square: (C,) int64; over images, the square of that difference summed over pairs.
     """
 
@@ -63,143 +70,195 @@ class EnsembleCounts:
     gain: Counts
     gain_square: Counts
 
-    def __add__(self, other: EnsembleCounts) -> EnsembleCounts:
-        """The counts over the images of both."""
-        return EnsembleCounts(
-            self.n + other.n,
-            self.kept + other.kept,
-            self.converted + other.converted,
-            self.recovered + other.recovered,
-            self.gain + other.gain,
-            self.gain_square + other.gain_square,
-        )
+    @classmethod
+    def of(cls, n: int, models: int, first: Counts, second: Counts, counts: Counts) -> EnsembleCounts:
+        """From (P, 4) counts by `CELLS` of the pairs first < second; without gains."""
+        kept, converted, recovered = (np.zeros((models, models), np.int64) for _ in range(3))
+        recovered[first, second] = counts[:, 0]
+        converted[second, first] = counts[:, 1]
+        converted[first, second] = counts[:, 2]
+        kept[first, second] = counts[:, 3]
+        nothing = np.zeros(len(CATEGORIES), np.int64)
+        return cls(n, kept, converted, recovered, nothing, nothing)
+
+    def with_gains(self, totals: NDArray[np.int32]) -> EnsembleCounts:
+        """The same with gains, from `add_gains` over all pairs."""
+        held = totals[: len(CATEGORIES)].astype(np.int64)
+        return replace(self, gain=held.sum(axis=1), gain_square=(held * held).sum(axis=1))
 
 
 @dataclass(frozen=True)
-class CombinerCounts:
-    """The counts of several combiners over the same images; additive over images."""
+class Together:
+    """What P pairs get right over n images; it depends on the two models of each alone.
 
-    of: dict[str, EnsembleCounts]
+    Attributes:
+        counts: (P, combiners, 4) int64; images the ensemble gets right, by `CELLS`.
+        bits: (B,) uint8; of each pair, whether the ensemble by `MAIN` is right on the images on which the models
+            predict different classes, in their order; a pair begins with a byte of its own.
+        starts: (P + 1,) int64; where in `bits` each pair begins.
+    """
 
-    def __add__(self, other: CombinerCounts) -> CombinerCounts:
-        """The counts over the images of both."""
-        return CombinerCounts({name: counts + other.of[name] for name, counts in self.of.items()})
+    counts: Counts
+    bits: NDArray[np.uint8]
+    starts: Counts
 
 
-def count_ensembles(
-    logits: Sequence[NDArray[Any]],
-    calibrations: Sequence[Calibration],
-    labels: NDArray[Any],
+def count_pairs(
+    models: Sequence[Answered],
+    labels: NDArray[np.int32],
     folds: NDArray[np.int8],
-    *,
-    combiners: Sequence[str] = tuple(COMBINERS),
-    weights: Fractions | None = None,
-    right: Counts | None = None,
-    categories: NDArray[np.object_] | None = None,
-) -> CombinerCounts:
-    """Count one block of images for all pairs and some combiners, reading each logit once.
+    first: Counts,
+    second: Counts,
+    weights: Fractions,
+    look_up: LookUp,
+) -> Together:
+    """Count some pairs of models by all combiners.
 
     Args:
-        logits: M arrays (n, K) of stored logits, all of the same images and classes.
-        calibrations: M, of the same models.
+        models: shortlists of the models, of the same n images.
         labels: (n,) true classes, or (n, L) accepted ones (see `truths`).
-        folds: (n,) calibration folds of these images.
-        combiners: keys of `COMBINERS`.
-        weights: (5, M, M), >= 0: 1 / T by fold of the row's model when it is paired with the column's; needed for
-            `two_temperatures` (`temperatures.PairFits.weights`).
-        right: (M,) right answers over *all* images, which say who is the better of a pair (the first on ties);
-            needed with `categories`.
-        categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it no gains are summed.
+        folds: (n,) calibration folds.
+        first, second: (P,) places of the pairs' models.
+        weights: (P, 5, 2), >= 0: by fold, 1 / T of both models in this pair.
+        look_up: asked about images that the shortlists leave open.
 
     Raises:
-        ValueError: models of different classes, arrays of different numbers of images, or no weights where needed.
+        ValueError: models of different images or classes, or weights that do not fit.
     """
-    models, n = len(logits), len(labels)
-    if {block.shape[0] for block in logits} - {n} or len({block.shape[1] for block in logits}) > 1:
-        raise ValueError(f"logits of shapes {sorted({block.shape for block in logits})} for {n} labels")
-    if weights is None and TWO_TEMPERATURES in combiners:
-        raise ValueError(f"{TWO_TEMPERATURES} needs the weights of all pairs")
-    if weights is not None and (weights.shape != (FOLDS, models, models) or not (weights >= 0).all()):
-        raise ValueError(f"weights of shape {weights.shape} for {models} models, or some below 0")
-    group = np.full((models, models), -1) if categories is None else category_numbers(categories)
-    group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
-    ranking = np.zeros(models, np.int64) if right is None else np.array(right, np.int64)
-    kinds = np.array([COMBINERS[name][0] for name in combiners], np.int64)
-    calibrated = np.array([COMBINERS[name][1] for name in combiners], np.bool_)
-    # copies, since read-only memory would be another type to compile for
-    accepted, folds = np.array(truths.accepted(labels), order="C"), np.array(folds, np.int8)
-    pair_weights = np.zeros((FOLDS, 1, 1)) if weights is None else np.array(weights, order="C")
-    lost, converted, recovered = (np.zeros((len(combiners), models, models), np.int64) for _ in range(3))
-    gains = np.zeros((len(combiners), 2, len(CATEGORIES) + 1), np.int64)
-    predicted = np.empty((n, models), np.int32)
-
-    step = max(1, CHUNK // max(1, sum(block.shape[1] for block in logits)))
-    z = np.empty((min(step, n), models, logits[0].shape[1] if models else 0), np.float32)
-    for start in range(0, n if models else 0, step):
+    n, pairs = len(labels), len(first)
+    if weights.shape[::2] != (pairs, 2) or not (weights >= 0).all():
+        raise ValueError(f"weights of shape {weights.shape} for {pairs} pairs, or some below 0")
+    counts = np.zeros((pairs, len(COMBINERS), len(CELLS)), np.int64)
+    streams: list[list[NDArray[np.bool_]]] = [[] for _ in range(pairs)]
+    accepted = truths.accepted(labels)
+    step = max(1, CHUNK // max(1, sum(one.short.logits.shape[1] for one in models)))
+    for start in range(0, n if pairs else 0, step):
         images = slice(start, min(start + step, n))
-        size = images.stop - start
-        temperature, normaliser = np.ones((2, size, models)), np.zeros((2, size, models))
-        for model, (block, fitted) in enumerate(zip(logits, calibrations, strict=True)):
-            row = widened(block[images])
-            predicted[images, model] = row.argmax(axis=1)
-            row -= np.take_along_axis(row, predicted[images, model, None], axis=1)
-            z[:size, model] = row
-            temperature[1, :, model] = fitted.of(folds[images])
-            for one in {int(own) for own, kind in zip(calibrated, kinds, strict=True) if kind == settling.PROBABILITY}:
-                normaliser[one, :, model] = _log_sum(row, temperature[one, :, model])
-        settling.count(
-            z[:size],
-            predicted[images],
-            accepted[images],
-            folds[images],
-            kinds,
-            1 / temperature[calibrated.astype(int)],
-            normaliser[calibrated.astype(int)],
-            pair_weights,
-            ranking,
-            group,
-            lost,
-            converted,
-            recovered,
-            gains,
-        )
-    correct = truths.right(predicted.T, labels)
-    both = np.triu(joint_counts(correct, correct), 1)
-    return CombinerCounts(
-        {
-            name: EnsembleCounts(n, both - lost[k], converted[k], recovered[k], gains[k, 0, :-1], gains[k, 1, :-1])
-            for k, name in enumerate(combiners)
-        }
-    )
+        some = [one.take(images) for one in models]
+        judge = Judge(accepted[images], folds[images], weights)
+        found = judge(some, first, second, np.arange(pairs))
+        _settle_open(found, judge, some, labels[images], first, second, lambda m, x, start=start: look_up(m, x + start))
+        said = np.stack([one.short.classes[:, 0].astype(np.int32) for one in some])
+        right = truths.right(said, labels[images])
+        _tally(found, right, first, second, counts)
+        different = said[first] != said[second]
+        for pair, stream in enumerate(streams):
+            stream.append((found[pair, different[pair]] & 1).astype(np.bool_))
+    packed = [np.packbits(np.concatenate(stream)) if stream else np.empty(0, np.uint8) for stream in streams]
+    starts = np.concatenate([[0], np.cumsum([len(one) for one in packed])]).astype(np.int64)
+    return Together(counts, np.concatenate([np.empty(0, np.uint8), *packed]), starts)
 
 
-def ensemble_counts(
-    logits: Sequence[NDArray[Any]],
-    calibrations: Sequence[Calibration],
-    labels: NDArray[Any],
-    folds: NDArray[np.int8],
-    *,
-    combiner: str = "mean_probability",
-    weights: Fractions | None = None,
-    right: Counts | None = None,
-    categories: NDArray[np.object_] | None = None,
-) -> EnsembleCounts:
-    """Those of one combiner; arguments and errors are those of `count_ensembles`."""
-    counts = count_ensembles(
-        logits,
-        calibrations,
-        labels,
-        folds,
-        combiners=(combiner,),
-        weights=weights,
-        right=right,
-        categories=categories,
-    )
-    return counts.of[combiner]
+@compiled
+def _tally(found: NDArray[np.uint16], right: NDArray[np.bool_], first: Counts, second: Counts, counts: Counts) -> None:
+    for pair in range(len(first)):
+        one, two = right[first[pair]], right[second[pair]]
+        for x in range(found.shape[1]):
+            cell = 2 * one[x] + two[x]
+            for c in range(counts.shape[1]):
+                counts[pair, c, cell] += (found[pair, x] >> c) & 1
 
 
-def _log_sum(z: NDArray[np.float32], temperature: Fractions) -> Fractions:
-    """log of the sum of exp(z / T), (n,), for rows whose largest is 0."""
-    odds = z / temperature.astype(np.float32)[:, None]
-    np.exp(odds, out=odds)
-    return np.asarray(np.log(odds.sum(axis=1), dtype=np.float64))
+@dataclass(frozen=True)
+class Judge:
+    """`verdicts.verdicts` of some pairs and images, by all combiners."""
+
+    accepted: NDArray[np.int32]
+    folds: NDArray[np.int8]
+    weights: Fractions
+
+    def __call__(
+        self,
+        models: Sequence[Answered],
+        first: Counts,
+        second: Counts,
+        pairs: Counts,
+        images: slice | Counts = slice(None),
+    ) -> NDArray[np.uint16]:
+        """(P, n); `pairs` are the rows of `weights`, `images` those of the truth that the models are about."""
+        held = verdicts.stacked(models)
+        kinds = list(COMBINERS.values())
+        weights = self.weights[pairs]
+        return verdicts.verdicts(held, first, second, weights, self.folds[images], self.accepted[images], kinds)
+
+
+def _settle_open(
+    found: NDArray[np.uint16],
+    judge: Judge,
+    models: Sequence[Answered],
+    labels: NDArray[np.int32],
+    first: Counts,
+    second: Counts,
+    look_up: LookUp,
+) -> None:
+    """Judge again by all classes what was left open."""
+    unsure = found >> verdicts.OPEN != 0
+    wanted: dict[int, NDArray[np.bool_]] = {}
+    for pair in np.flatnonzero(unsure.any(axis=1)).tolist():
+        for model in (int(first[pair]), int(second[pair])):
+            wanted[model] = wanted.get(model, False) | unsure[pair]
+    rows = {model: (np.flatnonzero(images), look_up(model, np.flatnonzero(images))) for model, images in wanted.items()}
+    for pair in np.flatnonzero(unsure.any(axis=1)).tolist():
+        images = np.flatnonzero(unsure[pair])
+        whole = []
+        for model in (int(first[pair]), int(second[pair])):
+            places, logits = rows[model]
+            own = logits[np.searchsorted(places, images)]
+            whole.append(answered([own], labels[images], models[model].temperature[images], own.shape[1]))
+        found[pair, images] = judge(whole, np.array([0]), np.array([1]), np.array([pair]), images)[0]
+
+
+def add_gains(
+    held: Together,
+    wanted: Counts,
+    first: Counts,
+    second: Counts,
+    prediction: NDArray[np.int32],
+    correct: NDArray[np.bool_],
+    right: Counts,
+    group: Counts,
+    totals: NDArray[np.int32],
+) -> None:
+    """Add, by category and image, how many more of some pairs' ensembles are right than of their better models.
+
+    Args:
+        held: pairs, among them these.
+        wanted: (W,) their places there.
+        first, second: (W,) their models' rows.
+        prediction: (M, n) classes, correct: (M, n) whether they are right.
+        right: (M,) right answers of each model, which say who is the better of a pair (the first on ties).
+        group: (W,) category of each pair, 0..G-1.
+        totals: (G, n); added to.
+
+    Raises:
+        ValueError: bits that are not of these predictions.
+    """
+    better = np.where(right[first] >= right[second], first, second)
+    different = np.array([(prediction[a] != prediction[b]).sum() for a, b in zip(first, second, strict=True)], np.int64)
+    if (np.diff(held.starts)[wanted] != -(-different // 8)).any():
+        raise ValueError("ensembles of pairs of other predictions")
+    places = (np.array(held.starts[wanted], np.int64), np.array(first, np.int64), np.array(second, np.int64))
+    arrays = (np.array(held.bits, np.uint8), np.ascontiguousarray(prediction), np.ascontiguousarray(correct))
+    _add_gains(*places, better.astype(np.int64), np.array(group, np.int64), *arrays, totals)
+
+
+@compiled
+def _add_gains(
+    starts: Counts,
+    first: Counts,
+    second: Counts,
+    better: Counts,
+    group: Counts,
+    bits: NDArray[np.uint8],
+    prediction: NDArray[np.int32],
+    correct: NDArray[np.bool_],
+    totals: NDArray[np.int32],
+) -> None:
+    for pair in range(len(first)):
+        one, two = prediction[first[pair]], prediction[second[pair]]
+        alone, total = correct[better[pair]], totals[group[pair]]
+        place = starts[pair] * 8
+        for x in range(len(one)):
+            if one[x] != two[x]:
+                total[x] += np.int32((bits[place >> 3] >> (7 - (place & 7))) & 1) - np.int32(alone[x])
+                place += 1

@@ -15,6 +15,7 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 _DATA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _RECORD = re.compile(r"records/[^/]+/([^/]+)/([0-9a-f]{16})(?:\.([1-9][0-9]*))?\.json")
 _FAILURE = re.compile(r"failures/[^/]+/([^/]+)/(checkpoint|[0-9a-f]{16})\.json")
+_ANSWERS = re.compile(r"answers/[^/]+/([0-9a-f]{16})/([^/]+)/([0-9a-f]{16})-[0-9a-f]{16}\.safetensors")
 _MANIFEST = re.compile(r"complete/[^/]+/([0-9a-f]{16})/([^/]+)/manifest\.json")
 
 
@@ -126,6 +127,41 @@ def parse_manifest(key: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def answers(data: str, context: str, fingerprint: str, source: str, bytes_digest: str) -> str:
+    """What a checkpoint's logits come to, kept so that they need not be read again.
+
+    Args:
+        data: the data set.
+        context: digest of what else went in: images, labels, settings, version (`answers.Context`).
+        fingerprint: of the checkpoint.
+        source: digest of the units that were read.
+        bytes_digest: of the object.
+    """
+    place = f"{answers_prefix(data)}{context[:SHORT]}/{fingerprint}/"
+    return f"{place}{source[:SHORT]}-{bytes_digest[:SHORT]}.safetensors"
+
+
+def answers_prefix(data: str, context: str | None = None) -> str:
+    """All that is kept of checkpoints' answers over a data set, or of one context."""
+    return f"answers/{check_data(data)}/" + (f"{context[:SHORT]}/" if context else "")
+
+
+def parse_answers(key: str) -> tuple[str, str, str] | None:
+    """(context, fingerprint, source) of a key of `answers`; None of any other."""
+    match = _ANSWERS.fullmatch(key)
+    return (match[1], match[2], match[3]) if match else None
+
+
+def pairs(data: str, context: str, bytes_digest: str) -> str:
+    """What some pairs of checkpoints come to together; which ones, its header says (`store.kept.header`)."""
+    return f"{pairs_prefix(data, context)}{bytes_digest[:SHORT]}.safetensors"
+
+
+def pairs_prefix(data: str, context: str | None = None) -> str:
+    """All that is kept of pairs over a data set, or of one context."""
+    return f"pairs/{check_data(data)}/" + (f"{context[:SHORT]}/" if context else "")
+
+
 def labels(data: str, truth: str | None = None) -> str:
     """The labels of a data set, or another truth about it."""
     return f"labels/{_with_truth(data, truth)}.parquet"
@@ -202,9 +238,29 @@ def _with_truth(data: str, truth: str | None) -> str:
     return check_data(data) + (f"@{check_data(truth)}" if truth else "")
 
 
+def turns(name: str) -> str:
+    """Who is at something that one driver does at a time."""
+    return f"turns/{name}/"
+
+
+def turn_of(name: str, number: int) -> str:
+    """One turn, by its number."""
+    return f"{turns(name)}{number:08}.json"
+
+
 def snapshot(data: str) -> str:
     """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
     return f"studies/{check_data(data)}.json"
+
+
+def job(submission: str) -> str:
+    """What came of a Ray job, by its submission id."""
+    return f"{jobs_prefix(submission)}.json"
+
+
+def jobs_prefix(stem: str) -> str:
+    """The outcomes of all jobs whose submission ids begin so."""
+    return f"jobs/{stem}"
 
 
 def schedule(data: str, started: int, identifier: str) -> str:

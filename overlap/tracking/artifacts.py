@@ -5,6 +5,7 @@ Small tables are written as CSV too, since MLflow shows those in place and parqu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,5 +34,7 @@ def write(folder: Path, results: Results, figures: Sequence[Figure], page: str |
         workers(results.schedule).write_csv(tables / "workers.csv")
     for figure in figures:
         (drawings / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    if results.news is not None:
+        (folder / "news.json").write_text(json.dumps(results.news, indent=2, ensure_ascii=False), encoding="utf-8")
     if page is not None:
         (folder / "report.html").write_text(page, encoding="utf-8")

@@ -12,7 +12,8 @@ from overlap.analysis.calibration import Calibration, calibrate
 from overlap.analysis.combining import COMBINERS, count_ensembles
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.soft_scores import score_tile
-from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
+from tests.benchmarks.options import seconds
+from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions
 from tests.benchmarks.table import peak_memory
 
 CLASSES = 1000

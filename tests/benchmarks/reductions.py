@@ -33,8 +33,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "workflows.gate:Gate.judge": ("gate",),
     "workflows.reductions.pairs:count": ("pairs: joint counts",),
     "workflows.reductions.pairs:table": ("pairs: table",),
-    "workflows.reduce:read": ("calibration, logits read once",),
+    "workflows.reduce:read": ("calibration, logits read once or recalled",),
     "workflows.reduce:combine": ("ensembles of pairs",),
+    "workflows.reductions.pair_ensembles:_recalled": ("recalled",),
+    "workflows.reductions.pair_ensembles:_made": ("counted on every image; NLL, ECE, on the sample",),
     "workflows.reductions.pair_ensembles:_table": ("table",),
     "workflows.reduce:diverge": ("divergence",),
     "workflows.reductions.divergence:scores": ("scores of images",),
@@ -55,7 +57,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "workflows.reduce:costs.of": ("costs",),
     "workflows.reduce:search": ("searches",),
     "workflows.reductions.searches:_select": ("selection",),
-    "workflows.reductions.searches:_judge": ("judged on the other split",),
+    "workflows.reductions.searches:judge": ("judged on the other split",),
     "workflows.reduce:features.compare": ("features (none stored)",),
     "workflows.reduce:pictures": ("thumbnails",),
     "workflows.reduce:models_table": ("models",),
@@ -67,10 +69,6 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """Functions by where their caller finds them, with what they do."""
 WAITS = {
-    "workflows.reductions.pair_ensembles:fetch": (
-        "ensembles of pairs",
-        ("temperatures, NLL, ECE, on the sample", "accuracy, on every image"),
-    ),
     "workflows.reductions.divergence:fetch": ("divergence", ("rows of pairs", "means and tests by category")),
 }
 """Waits for tasks, by the stage they are in."""

@@ -1,8 +1,9 @@
-"""What each checkpoint says of every image, read once: one task a checkpoint reads its logits and keeps what is small.
+"""What each checkpoint says of every image: one task a checkpoint recalls it, or reads its logits and keeps it.
 
-Kept are its calibration with the confidence and the likelihood of each image (which come to the driver), the largest
-probabilities on the selection split that searches read, and its logits on a sample of images (both of which stay in
-Ray's object store). What needs all logits of all checkpoints at once reads them again, block by block.
+Kept are its calibration with the confidence and the likelihood of each image (which come to the driver), its shortlist,
+the largest probabilities on the selection split that searches read, and its logits on a sample of images (which stay in
+Ray's object store). All of it is in the store too, so that a later run reads the logits of new checkpoints only; what
+nobody kept, or is damaged there, is made again.
 """
 
 from __future__ import annotations
@@ -21,18 +22,37 @@ from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, Scored, score
 from overlap.analysis.divergence import soft
 from overlap.analysis.ensembles.lanes import sample_size
-from overlap.analysis.ensembles.largest import Largest, largest
+from overlap.analysis.ensembles.largest import largest
+from overlap.analysis.ensembles.shortlists import answered, most_said
+from overlap.identity import SHORT
 from overlap.panel import Panel
+from overlap.store import kept, layout
 from overlap.store.ledger import Manifest, Record
+from overlap.store.objects import open_objects
 from workflows.cluster import fetch
 from workflows.plan import Plan
+from workflows.reductions import kept_answers
+from workflows.reductions.kept_answers import Kept
 from workflows.reductions.reader import Reader
 from workflows.remote import remote
 
 
+@dataclass(frozen=True)
+class LookUp:
+    """Stored logits of some models on some images, read when they are asked for."""
+
+    reader: Reader
+    records: tuple[tuple[Record, ...], ...]
+    """Of each model, by shard."""
+
+    def __call__(self, model: int, images: NDArray[np.int64]) -> NDArray[np.float16]:
+        """(m, K) of one model on m images, numbered as in the panel, ascending."""
+        return self.reader.read(self.records[model], images)
+
+
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The models of a panel that have logits, and what they say of its images."""
+    """The models of a panel that have logits, and what they say of its images. Tasks are given parts of it."""
 
     models: tuple[str, ...]
     """In ascending order."""
@@ -41,6 +61,8 @@ class Answers:
     classes: int
     labels: NDArray[np.int32]
     """(N,), or (N, L) accepted."""
+    prediction: NDArray[np.int32]
+    """(M, N)."""
     keys: Sequence[str]
     folds: NDArray[np.int8]
     """(N,) calibration folds."""
@@ -48,30 +70,20 @@ class Answers:
     """(N,): whether searches select on the image, or report on it."""
     sampled: NDArray[np.int64]
     """(S,): images of the sample on which probabilities of pairs are compared whole, ascending."""
-    reader: Reader
-    records: tuple[tuple[Record, ...], ...]
-    """Of each model, by shard."""
+    look_up: LookUp
+    context: str
+    """Of what is kept (`kept_answers.context`)."""
+    names: tuple[tuple[str, str], ...]
+    """Of each model, its fingerprint and the digest of the units that were read: what its answers are kept by."""
     scored: tuple[Scored, ...]
+    answered: tuple[Any, ...]
+    """Of each model a reference to its `Answered`."""
     largest: tuple[Any, ...]
     """Of each model a reference to its `Largest` on the selection split."""
     samples: tuple[Any, ...]
     """Of each model a reference to its logits on the sample, float16 (S, K)."""
-
-    def block(self, images: slice) -> Block:
-        """The logits of all models on a range of images within one shard (`Reader.blocks`), read and verified."""
-        return self._block([self.reader.read(records, images) for records in self.records], np.r_[images])
-
-    def sample(self, places: NDArray[np.int64], models: Collection[int] | None = None) -> Block:
-        """The logits of all models, or of some (then the others' are empty), on some images of the sample."""
-        wanted = range(len(self.models)) if models is None else sorted(models)
-        held = dict(zip(wanted, ray.get([self.samples[model] for model in wanted]), strict=True))
-        nothing = np.empty((0, self.classes), np.float16)
-        logits = [held[model][places] if model in held else nothing for model in range(len(self.models))]
-        return self._block(logits, self.sampled[places])
-
-    def _block(self, logits: Sequence[NDArray[np.float16]], images: NDArray[np.int64]) -> Block:
-        keys = [self.keys[image] for image in images.tolist()]
-        return Block(logits, self.calibrations, self.labels[images], self.folds[images], self.selection[images], keys)
+    was_read: tuple[bool, ...]
+    """Of each model, whether its logits were read, or recalled what an earlier run made of them."""
 
     @property
     def calibrations(self) -> list[Calibration]:
@@ -93,49 +105,136 @@ class Answers:
         """(M, N): calibrated probability of the accepted classes, out of fold."""
         return _stacked([one.likelihood for one in self.scored], len(self.keys))
 
+    def sample(self, images: int) -> Sample:
+        """The leading images of the sample, by hash."""
+        places = np.flatnonzero(soft.choose([self.keys[image] for image in self.sampled.tolist()], images))
+        numbers = self.sampled[places]
+        keys = tuple(self.keys[image] for image in numbers.tolist())
+        truth = (self.labels[numbers], self.folds[numbers], self.selection[numbers])
+        return Sample(self.samples, tuple(self.calibrations), self.classes, places, keys, *truth)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Images on which the logits of all models are at hand, for tasks."""
+
+    held: tuple[Any, ...]
+    calibrations: tuple[Calibration, ...]
+    classes: int
+    places: NDArray[np.int64]
+    """In what is held."""
+    keys: tuple[str, ...]
+    labels: NDArray[np.int32]
+    folds: NDArray[np.int8]
+    selection: NDArray[np.bool_]
+
+    def block(self, models: Collection[int] | None = None, images: slice = slice(None)) -> Block:
+        """The logits of all models, or of some (then the others' are empty), on a range of the images."""
+        wanted = range(len(self.held)) if models is None else sorted(models)
+        held = dict(zip(wanted, ray.get([self.held[model] for model in wanted]), strict=True))
+        nothing = np.empty((0, self.classes), np.float16)
+        places = self.places[images]
+        logits = [held[model][places] if model in held else nothing for model in range(len(self.held))]
+        truth = (self.labels[images], self.folds[images], self.selection[images])
+        return Block(logits, self.calibrations, *truth, self.keys[images])
+
 
 def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Answers:
-    """Read every checkpoint of a panel that has logits.
+    """Recall or read every checkpoint of a panel that has logits.
 
     Raises:
-        DamagedUnits: a certified object is not what its record says.
+        DamagedUnits: a certified object that had to be read is not what its record says.
     """
     models = tuple(model for model in panel.models if model in manifests)
+    rows = tuple(panel.row(model) for model in models)
     reader = Reader.of(plan, panel.images)
     folds, selection = splits.folds(panel.keys), splits.selection(panel.keys)
     size = max(plan.study.analysis.sample, sample_size(plan.dataset.classes))
     sampled = np.flatnonzero(soft.choose(panel.keys, size))
+    prediction = panel.prediction[list(rows)]
     records = tuple(tuple(manifests[model].records) for model in models)
-    held = ray.put((panel.labels, folds, selection, sampled))
-    made = [_read.remote(reader, one, held) for one in records]
+    names = tuple((manifests[model].fingerprint, kept_answers.source(manifests[model].records)) for model in models)
+    context = kept_answers.context(plan.dataset.digest, panel.keys, panel.labels, size)
+    said = most_said(prediction, plan.dataset.classes)
+    held = ray.put((panel.labels, folds, selection, sampled, said))
+    there = _there(reader, context)
+    made = [
+        _read.remote(reader, one, (context, *name), there.get((name[0], name[1][:SHORT]), ()), held)
+        for one, name in zip(records, names, strict=True)
+    ]
     return Answers(
         models=models,
-        rows=tuple(panel.row(model) for model in models),
+        rows=rows,
         classes=plan.dataset.classes,
         labels=panel.labels,
+        prediction=prediction,
         keys=panel.keys,
         folds=folds,
         selection=selection,
         sampled=sampled,
-        reader=reader,
-        records=records,
-        scored=tuple(fetch([scored for scored, _, _ in made])),
-        largest=tuple(kept for _, kept, _ in made),
-        samples=tuple(sample for _, _, sample in made),
+        look_up=LookUp(reader, records),
+        context=context,
+        names=names,
+        scored=tuple(fetch([scored for scored, *_ in made])),
+        answered=tuple(one for _, one, *_ in made),
+        largest=tuple(one for _, _, one, *_ in made),
+        samples=tuple(one for _, _, _, one, _ in made),
+        was_read=tuple(fetch([was_read for *_, was_read in made])),
     )
 
 
-@remote(num_cpus=1, num_returns=3)
-def _read(reader: Reader, records: Sequence[Record], held: tuple[Any, ...]) -> tuple[Scored, Largest, Any]:
-    labels, folds, selection, sampled = held
+def _there(reader: Reader, context: str) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Keys of what is kept, by fingerprint and short source; one listing."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for info in open_objects(reader.where).list(layout.answers_prefix(reader.data, context)):
+        told = layout.parse_answers(info.key)
+        if told is not None:
+            found[told[1:]] = (*found.get(told[1:], ()), info.key)
+    return found
+
+
+@remote(num_cpus=1, num_returns=5)
+def _read(
+    reader: Reader, records: Sequence[Record], name: tuple[str, str, str], keys: Sequence[str], held: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    objects = open_objects(reader.where)
+    folds = held[1]
+    for key in keys:
+        arrays = kept.read(objects, key)
+        if arrays is not None:
+            found = Kept.of(arrays, folds)
+            return found.scored, found.answered, found.largest, found.sample, False
+    found = _made(reader, records, *held)
+    context, fingerprint, source = name
+    kept.write(
+        objects, lambda digest: layout.answers(reader.data, context, fingerprint, source, digest), found.arrays()
+    )
+    return found.scored, found.answered, found.largest, found.sample, True
+
+
+def _made(
+    reader: Reader,
+    records: Sequence[Record],
+    labels: NDArray[np.int32],
+    folds: NDArray[np.int8],
+    selection: NDArray[np.bool_],
+    sampled: NDArray[np.int64],
+    said: NDArray[np.uint16],
+) -> Kept:
     parts = list(reader.shard_by_shard(records))
-    scored = score([logits for _, logits in parts], labels, folds)
+    logits = [part for _, part in parts]
+    scored = score(logits, labels, folds)
     temperature = scored.calibration.of(folds)
-    selected = [logits[selection[images]] for images, logits in parts]
+    selected = [part[selection[images]] for images, part in parts]
     in_sample = np.zeros(len(folds), np.bool_)
     in_sample[sampled] = True
-    sample = [logits[in_sample[images]] for images, logits in parts]
-    return scored, largest(selected, temperature[selection], labels[selection]), np.concatenate(sample)
+    sample = [part[in_sample[images]] for images, part in parts]
+    return Kept(
+        scored,
+        answered(logits, labels, temperature, said=said),
+        largest(selected, temperature[selection], labels[selection]),
+        np.concatenate(sample),
+    )
 
 
 def _stacked(rows: Sequence[NDArray[np.float32]], images: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis.consistency import PairCounts
-from overlap.analysis.divergence import rasch, soft
+from overlap.analysis.divergence import rasch
 from overlap.analysis.divergence.axes import axes_table
 from overlap.analysis.divergence.comparisons import comparisons_table
 from overlap.analysis.divergence.images import difficulty_table
@@ -26,7 +26,7 @@ from overlap.methodology import AXES, LINEAGE, Training
 from overlap.panel import Panel
 from overlap.sections import Analysis
 from workflows.cluster import fetch
-from workflows.reductions.answers import Answers
+from workflows.reductions.answers import Answers, Sample
 from workflows.reductions.pairs import Categories, row_starts
 from workflows.remote import remote
 
@@ -42,7 +42,6 @@ def diverge(
     categories: Categories,
     trainings: Sequence[Training],
     answers: Answers,
-    held: Any,
     ensembles: pl.DataFrame | None,
     settings: Analysis,
 ) -> dict[str, pl.DataFrame]:
@@ -53,14 +52,14 @@ def diverge(
         counts: joint counts of all pairs.
         categories: (M, M).
         trainings: of the models.
-        answers: of those that have logits; `held` is a reference to them.
+        answers: of those that have logits.
         ensembles: of pairs by one combiner; None without logits.
         settings: of the study.
     """
     correct = panel.correct
     counted = scores(correct)
     fitted = rasch.fit(counts.right, counted.images)
-    sums = _soft(answers, held, settings.sample)
+    sums = _soft(answers, settings.sample)
     about = ray.put((panel.models, counts, counted, fitted, sums, answers.rows, categories))
     parts = [_rows.remote(about, start) for start in row_starts(len(panel.models), ROWS)]
     difficulty = difficulty_table(panel.keys, panel.labels, correct, fitted)
@@ -91,13 +90,13 @@ def diverge(
     }
 
 
-def _soft(answers: Answers, held: Any, images: int) -> SoftSums | None:
+def _soft(answers: Answers, images: int) -> SoftSums | None:
     """Sums over the sample, a task for each range of its images; None where fewer than two models have logits."""
     if len(answers.models) < 2:
         return None
-    keys = [answers.keys[image] for image in answers.sampled.tolist()]
-    places = np.flatnonzero(soft.choose(keys, images))
-    parts = [_add.remote(held, places[start : start + IMAGES]) for start in range(0, len(places), IMAGES)]
+    sample = answers.sample(images)
+    held = ray.put(sample)
+    parts = [_add.remote(held, slice(start, start + IMAGES)) for start in range(0, len(sample.keys), IMAGES)]
     sums: SoftSums = functools.reduce(operator.add, fetch(parts))
     return sums
 
@@ -111,8 +110,9 @@ def _codes(trainings: Sequence[Training]) -> NDArray[np.int64]:
 
 
 @remote(num_cpus=1)
-def _add(answers: Answers, places: NDArray[np.int64]) -> SoftSums:
-    return soft_sums(answers.sample(places), np.ones(len(places), np.bool_))
+def _add(sample: Sample, images: slice) -> SoftSums:
+    block = sample.block(images=images)
+    return soft_sums(block, np.ones(len(block.labels), np.bool_))
 
 
 @remote(num_cpus=1)

@@ -1,9 +1,8 @@
-"""Ensembles of all pairs, over all combiners: temperatures of pairs fitted on the sample, then every image counted."""
+"""Ensembles of all pairs, over all combiners: recalled where they were counted before, else counted and kept."""
 
 from __future__ import annotations
 
-import functools
-import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +11,32 @@ import polars as pl
 import ray
 from numpy.typing import NDArray
 
-from overlap.analysis.combining import COMBINERS, CombinerCounts, EnsembleCounts, count_ensembles
+from overlap.analysis import truths
+from overlap.analysis.combining import CELLS, COMBINERS, MAIN, EnsembleCounts, add_gains, count_pairs
 from overlap.analysis.consistency import PairCounts
-from overlap.analysis.divergence import soft
 from overlap.analysis.ensembles.lanes import sample_size
-from overlap.analysis.ensembles.soft_scores import PairScores, Tile, TileScores, assembled, score_tile, tiles
+from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pair_ensembles import pair_ensembles_table
+from overlap.analysis.pairs import CATEGORIES, category_numbers, pair_indices
+from overlap.store import layout
+from overlap.store.objects import Location, open_objects
 from workflows.cluster import fetch
-from workflows.reductions.answers import Answers
+from workflows.reductions import pair_rows
+from workflows.reductions.answers import Answers, LookUp, Sample
+from workflows.reductions.counting import Counting, LookedUp
+from workflows.reductions.pair_rows import Name, PairRows
 from workflows.reductions.pairs import Categories
+from workflows.reductions.reader import Reader
 from workflows.remote import remote
 
-MAIN = "mean_probability"
-"""The combiner whose gains other tables speak of."""
+TILE = 16
+"""Models a side of the pairs that one task makes: with the sample of 32 models at 1,000 classes it holds 0.3 GiB."""
+RECALLS = 16
+"""Tasks that recall pairs."""
+
+Pairs = NDArray[np.int64]
+Held = tuple[Sequence[tuple[Name, Name]], Any]
+"""Pairs, and a reference to their rows."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,10 @@ class PairEnsembles:
     """`pair_ensembles.parquet`, all combiners."""
     counts: EnsembleCounts
     """Of the main combiner."""
+    counted: int
+    """Pairs that were not recalled."""
+    looked_up: LookedUp
+    """Logits that were read for them."""
 
     @property
     def main(self) -> pl.DataFrame:
@@ -42,50 +58,138 @@ class PairEnsembles:
         return self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: Answers, held: Any, counts: PairCounts, categories: Categories) -> PairEnsembles | None:
+def combine(answers: Answers, counts: PairCounts, categories: Categories) -> PairEnsembles | None:
     """Ensembles of all pairs of the models that have logits; None where there are none.
 
     Args:
         answers: of M models.
-        held: a reference to them.
         counts: joint counts of those models.
         categories: (M, M).
     """
-    if not answers.models:
+    models = len(answers.models)
+    if not models:
         return None
-    found = assembled(len(answers.models), fetch([_score.remote(held, tile) for tile in tiles(len(answers.models))]))
-    about = ray.put((found.weights, np.array(counts.right), categories))
-    blocks = answers.reader.blocks(len(answers.models), answers.classes)
-    total = functools.reduce(operator.add, fetch([_count.remote(held, about, images) for images in blocks]))
-    return PairEnsembles(_table(answers, counts, total, found), total.of[MAIN])
-
-
-def _table(answers: Answers, counts: PairCounts, total: CombinerCounts, found: PairScores) -> pl.DataFrame:
-    tables = [
-        pair_ensembles_table(answers.models, counts, total.of[combiner], combiner, found) for combiner in COMBINERS
+    first, second = pair_indices(models)
+    wanted = [(answers.names[a], answers.names[b]) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    sample = answers.sample(sample_size(answers.classes))
+    context = pair_rows.context(answers.context, len(sample.keys))
+    held = _recalled(answers.look_up.reader, context, len(sample.keys))
+    known = {pair for pairs, _ in held for pair in pairs}
+    missing = np.array([place for place, pair in enumerate(wanted) if pair not in known], np.int64)
+    made, looked_up = _made(answers, sample, context, first[missing], second[missing])
+    held += made
+    group = category_numbers(categories)[first, second]
+    group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
+    truth = ray.put((answers.prediction, answers.labels, np.array(counts.right)))
+    parts = [
+        (here, _gather.remote(rows, there, first[here], second[here], group[here], truth))
+        for (here, there), (_, rows) in zip(_taken(wanted, [pairs for pairs, _ in held]), held, strict=True)
+        if len(here)
     ]
+    figures = np.empty((2, len(COMBINERS), len(wanted)))
+    cells = np.empty((len(wanted), len(COMBINERS), len(CELLS)), np.int64)
+    totals = np.zeros((len(CATEGORIES) + 1, len(answers.keys)), np.int32)
+    for here, part in parts:
+        nll, ece, images, gains = fetch(part)
+        figures[0][:, here], figures[1][:, here], cells[here] = nll, ece, images
+        totals += gains
+    of = {
+        name: EnsembleCounts.of(len(answers.keys), models, first, second, cells[:, place])
+        for place, name in enumerate(COMBINERS)
+    }
+    of[MAIN] = of[MAIN].with_gains(totals)
+    scores = PairScores.of(len(sample.keys), models, first, second, *figures)
+    return PairEnsembles(_table(answers, counts, of, scores), of[MAIN], len(missing), looked_up)
+
+
+def _table(answers: Answers, counts: PairCounts, total: dict[str, EnsembleCounts], scores: PairScores) -> pl.DataFrame:
+    tables = [pair_ensembles_table(answers.models, counts, total[name], name, scores) for name in COMBINERS]
     return pl.concat(tables).sort("model_a", "model_b", "combiner")
 
 
-@remote(num_cpus=1)
-def _score(answers: Answers, tile: Tile) -> TileScores:
-    """NLL, calibration error and temperatures of the pairs of two ranges of models, on the leading images by hash."""
-    keys = [answers.keys[image] for image in answers.sampled.tolist()]
-    places = np.flatnonzero(soft.choose(keys, sample_size(answers.classes)))
-    return score_tile([answers.sample(places, {*tile[0], *tile[1]})], tile)
+def _recalled(reader: Reader, context: str, sample: int) -> list[Held]:
+    """What is kept."""
+    keys = [info.key for info in open_objects(reader.where).list(layout.pairs_prefix(reader.data, context))]
+    parts = [keys[start::RECALLS] for start in range(min(RECALLS, len(keys)))]
+    found = [_recall.remote(reader.where, part, sample) for part in parts]
+    return [(fetch(pairs), rows) for pairs, rows in found]
 
 
-@remote(num_cpus=1)
-def _count(answers: Answers, about: tuple[NDArray[np.float64], Any, Categories], images: slice) -> CombinerCounts:
-    """What the ensembles of all pairs get right on one block of images."""
-    weights, right, categories = about
-    block = answers.block(images)
-    return count_ensembles(
-        block.logits,
-        block.calibrations,
-        block.labels,
-        block.folds,
-        weights=weights,
-        right=right,
-        categories=categories,
+def _made(answers: Answers, sample: Sample, context: str, first: Pairs, second: Pairs) -> tuple[list[Held], LookedUp]:
+    """Pairs of models, counted and kept, and the logits that were read for it."""
+    about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
+    made = [
+        _make.remote([answers.answered[model] for model in models], models, pairs, about)
+        for models, pairs in _tiles(first, second)
+    ]
+    return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
+
+
+def _tiles(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
+    """The pairs by ranges of models: the models of each tile, and its (2, P) pairs of these."""
+    found = []
+    tile = np.stack([first // TILE, second // TILE])
+    for here in np.unique(tile, axis=1).T:
+        inside = (tile == here[:, None]).all(axis=0)
+        models, pairs = np.unique(np.stack([first[inside], second[inside]]), return_inverse=True)
+        found.append((models.tolist(), pairs.reshape(2, -1)))
+    return found
+
+
+def _taken(
+    wanted: Sequence[tuple[Name, Name]], held: Sequence[Sequence[tuple[Name, Name]]]
+) -> list[tuple[Pairs, Pairs]]:
+    """Of each part that is held, which of the wanted pairs it serves, and where these are in it; each pair once."""
+    taken: list[tuple[list[int], list[int]]] = [([], []) for _ in held]
+    by = [pair_rows.places(pairs) for pairs in held]
+    for number, pair in enumerate(wanted):
+        part = next(part for part, places in enumerate(by) if pair in places)
+        taken[part][0].append(number)
+        taken[part][1].append(by[part][pair])
+    return [(np.array(here, np.int64), np.array(there, np.int64)) for here, there in taken]
+
+
+@remote(num_cpus=1, num_returns=2)
+def _recall(where: Location, keys: Sequence[str], sample: int) -> tuple[Sequence[tuple[Name, Name]], PairRows]:
+    objects = open_objects(where)
+    parts = [rows for rows in (PairRows.read(objects, key) for key in keys) if rows is not None]
+    found = PairRows.joined([pair_rows.nothing(sample), *parts])
+    return found.pairs, found
+
+
+@remote(num_cpus=1, num_returns=3)
+def _make(
+    answered: Sequence[Any], models: Sequence[int], pairs: Pairs, about: tuple[Any, ...]
+) -> tuple[Sequence[tuple[Name, Name]], PairRows, LookedUp]:
+    """The pairs of some models, counted on every image by weights that were fitted on the sample."""
+    labels, folds, look_up, names, sample, context = about
+    own: LookUp = look_up
+    held: Sample = sample
+    first, second = pairs
+    soft = score_pairs([held.block(models)], np.array(models)[first], np.array(models)[second])
+    looked = Counting(own)
+    together = count_pairs(
+        ray.get([*answered]),
+        labels,
+        folds,
+        first,
+        second,
+        soft.weights,
+        lambda model, images: looked(models[model], images),
     )
+    told = tuple((names[models[a]], names[models[b]]) for a, b in pairs.T.tolist())
+    rows = PairRows(told, soft, together)
+    rows.write(open_objects(own.reader.where), own.reader.data, context)
+    return told, rows, looked.told
+
+
+@remote(num_cpus=1)
+def _gather(
+    rows: PairRows, there: Pairs, first: Pairs, second: Pairs, group: Pairs, truth: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """NLL, calibration error and counts of some pairs, and what they gain by category and image."""
+    prediction, labels, right = truth
+    totals = np.zeros((len(CATEGORIES) + 1, prediction.shape[1]), np.int32)
+    correct = truths.right(prediction, labels)
+    add_gains(rows.together, there, first, second, prediction, correct, right, group, totals)
+    return rows.soft.nll[:, there], rows.soft.ece[:, there], rows.together.counts[there], totals

@@ -13,9 +13,8 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import truths
-from overlap.analysis.calibration import probabilities
+from overlap.analysis.calibration import Calibration, probabilities
 from overlap.analysis.consistency import PairCounts
-from overlap.analysis.ensembles.outcomes import Outcomes, added, outcomes, used
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
 from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
@@ -24,7 +23,8 @@ from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.sections import Ensembles
 from workflows import cluster
 from workflows.cluster import fetch
-from workflows.reductions.answers import Answers
+from workflows.reductions.answers import Answers, LookUp
+from workflows.reductions.judging import judge
 from workflows.reductions.pairs import Categories
 from workflows.remote import remote
 
@@ -42,19 +42,44 @@ Costs = dict[str, NDArray[np.float64]]
 class Full:
     """Calibrated probabilities of all classes, out of fold, read when they are asked for."""
 
-    answers: Answers
+    look_up: LookUp
+    calibrations: Sequence[Calibration]
+    folds: NDArray[np.int8]
 
     def __call__(self, model: int, images: NDArray[np.int64]) -> NDArray[np.float32]:
         """(m, K) float32 of one model on m images, numbered as in the panel, ascending."""
-        answers = self.answers
-        temperature = answers.calibrations[model].of(answers.folds[images])
-        return probabilities(answers.reader.read(answers.records[model], images), temperature)
+        temperature = self.calibrations[model].of(self.folds[images])
+        return probabilities(self.look_up(model, images), temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The selection split as a search sees it, for tasks."""
+
+    images: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    classes: int
+    largest: tuple[Any, ...]
+    """Of each model a reference."""
+    full: Full
+
+    @classmethod
+    def of(cls, answers: Answers) -> Selection:
+        """Of all models."""
+        images = np.flatnonzero(answers.selection)
+        full = Full(answers.look_up, answers.calibrations, answers.folds)
+        return cls(images, answers.labels[images], answers.classes, answers.largest, full)
+
+    def part(self, place: int = 0, number: int = 1) -> Part:
+        """One of so many parts of its images."""
+        mine = np.array_split(np.arange(len(self.images)), number)[place]
+        kept = [largest.take(mine) for largest in ray.get([*self.largest])]
+        room = min(HELD_BYTES, 4 * HELD_BYTES // number)
+        return Part(kept, self.labels[mine], self.images[mine], self.full, self.classes, room)
 
 
 def search(
     answers: Answers,
-    held: Any,
-    prediction: NDArray[np.int32],
     categories: Categories,
     costs: Costs,
     settings: Ensembles,
@@ -62,8 +87,7 @@ def search(
     """The tables ensembles, searches, ensemble_weights and pareto; and anchors from which nothing could start.
 
     Args:
-        answers: of M models, `held` a reference to them.
-        prediction: (M, N) their predictions.
+        answers: of M models.
         categories: (M, M) of their pairs.
         costs: of each model, (M,) by name, NaN where unknown.
         settings: what the study asks for.
@@ -85,12 +109,13 @@ def search(
     selected = int(answers.selection.sum())
     likelihood = answers.likelihood
     zoo = Zoo(answers.models, selected, likelihood[:, answers.selection], categories, costs)
-    suite = _select(asked, zoo, answers, held)
-    right = truths.right(prediction[suite.reference], answers.labels)
+    suite = _select(asked, zoo, answers)
+    right = truths.right(answers.prediction[suite.reference], answers.labels)
+    counts, looked_up = judge(suite, answers)
     judged = Judged(
         answers.models,
         suite,
-        _judge(suite, answers, held),
+        counts,
         (int(right[answers.selection].sum()), int(right[~answers.selection].sum())),
         (selected, len(right) - selected),
         likelihood[:, ~answers.selection],
@@ -110,11 +135,12 @@ def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) ->
     return weak_helps_table(answers.models, counts.right, counts.n, gain)
 
 
-def _select(asked: Asked, zoo: Zoo, answers: Answers, held: Any) -> Suite:
+def _select(asked: Asked, zoo: Zoo, answers: Answers) -> Suite:
     """All searches, over as many parts as there are CPUs for and memory allows."""
     cpus = max(1, sum(node.cpus for node in cluster.nodes()))
     least = math.ceil(8 * zoo.images * answers.classes / SUM_BYTES)
     number = max(1, least, min(cpus, math.ceil(zoo.images / IMAGES)))
+    held = ray.put(Selection.of(answers))
     if number == 1:
         suite: Suite = fetch(_search.remote(held, asked, zoo))
         return suite
@@ -133,22 +159,6 @@ def _select(asked: Asked, zoo: Zoo, answers: Answers, held: Any) -> Suite:
             ray.kill(actor)
 
 
-def _judge(suite: Suite, answers: Answers, held: Any) -> Outcomes:
-    models = len(used(suite.ensembles, suite.reference))
-    found = ray.put(suite)
-    blocks = answers.reader.blocks(models, answers.classes)
-    return added(fetch([_count.remote(held, found, images) for images in blocks]))
-
-
-def _part(answers: Answers, place: int = 0, number: int = 1) -> Part:
-    """One of so many parts of the selection images."""
-    images = np.flatnonzero(answers.selection)
-    mine = np.array_split(np.arange(len(images)), number)[place]
-    kept = [largest.take(mine) for largest in ray.get([*answers.largest])]
-    room = min(HELD_BYTES, 4 * HELD_BYTES // number)
-    return Part(kept, answers.labels[images[mine]], images[mine], Full(answers), answers.classes, room)
-
-
 class _Holder:
     """An actor with one part of the selection images; made again elsewhere, it answers the same."""
 
@@ -158,25 +168,12 @@ class _Holder:
     def ask(self, held: Sequence[Any], place: int, number: int, method: str, arguments: Sequence[Any]) -> Any:
         """What a method of `Part` answers; `held` is a list of one reference, which is read once."""
         if self._part is None:
-            self._part = _part(ray.get(held[0]), place, number)
+            held_: Selection = ray.get(held[0])
+            self._part = held_.part(place, number)
         return getattr(self._part, method)(*arguments)
 
 
 @remote(num_cpus=1)
-def _search(answers: Answers, asked: Asked, zoo: Zoo) -> Suite:
+def _search(held: Selection, asked: Asked, zoo: Zoo) -> Suite:
     """All searches in one process: where there are few images, asking others takes longer than answering."""
-    return searches(asked, zoo, Parts.here([_part(answers)]))
-
-
-@remote(num_cpus=1)
-def _count(answers: Answers, suite: Suite, images: slice) -> Outcomes:
-    numbers = np.r_[images]
-    return outcomes(
-        suite.ensembles,
-        suite.reference,
-        Full(answers),
-        numbers,
-        answers.labels[images],
-        answers.selection[images],
-        answers.classes,
-    )
+    return searches(asked, zoo, Parts.here([held.part()]))

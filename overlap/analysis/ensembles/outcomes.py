@@ -1,23 +1,22 @@
-"""What ensembles do on every image, computed in full: on the selection split, and on the test split that is reported.
+"""What ensembles do on every image: on the selection split, and on the test split that is reported.
 
 Guarantees: exact integer counts, additive over images: sums of float64 in the order of selection (of weights: of
-models), the lowest class on ties. Memory is bounded by `CHUNK`, whatever the number of ensembles.
+models), the lowest class on ties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis import truths
+from overlap.analysis.combining import LookUp
 from overlap.analysis.ensembles.forward import Found
-from overlap.analysis.ensembles.part import Counts, Full
-
-CHUNK = 1 << 26
-"""Probabilities held at a time: 256 MiB in float32 (at least one image of all models in use)."""
+from overlap.analysis.ensembles.part import Counts
+from overlap.analysis.ensembles.shortlists import Answered
+from overlap.analysis.ensembles.sums import Terms, right_together
 
 Outcomes = list[Counts]
 """Of each ensemble (2, steps, 3): on the selection and on the test split, after each step (for weights there is one),
@@ -33,40 +32,36 @@ def used(found: Sequence[Found], reference: int) -> list[int]:
 def outcomes(
     found: Sequence[Found],
     reference: int,
-    full: Full,
-    images: NDArray[np.int64],
+    held: Mapping[int, Answered],
     labels: NDArray[Any],
     selection: NDArray[np.bool_],
-    classes: int,
+    look_up: LookUp,
 ) -> Outcomes:
     """Count a range of images; over ranges, `added`.
 
     Args:
         found: ensembles, of any kind.
         reference: the best single model on the selection split.
-        full: probabilities of all classes; asked for each model in `used`, chunk by chunk.
-        images: (n,) what `full` is asked about, ascending.
+        held: shortlists of the models in `used`, on these n images.
         labels: (n,) or (n, L) of these images.
         selection: (n,) True in the selection split.
-        classes: K.
+        look_up: logits of models on some of these images.
     """
-    models = used(found, reference)
-    counted = [np.zeros((2, len(one.members) or min(1, len(one.weights)), 3), np.int64) for one in found]
-    step = max(1, CHUNK // max(1, len(models) * classes))
-    for start in range(0, len(images), step):
-        some = slice(start, start + step)
-        held = {model: full(model, images[some]) for model in models}
-        single = truths.right(held[reference].argmax(axis=1), labels[some])
-        chosen = selection[some]
-        for one, counts in zip(found, counted, strict=True):
-            running = np.zeros((len(chosen), classes))
-            terms = [(model, 1.0) for model in one.members] or sorted(one.weights)
-            for place, (model, weight) in enumerate(terms):
-                running += held[model] if one.members else weight * held[model].astype(np.float64)
-                if one.members or place == len(terms) - 1:
-                    together = truths.right(running.argmax(axis=1), labels[some])
-                    _count(counts[:, place if one.members else 0], together, single, chosen)
+    terms = [Terms.alike([reference]), *map(_terms, found)]
+    right = right_together(terms, held, labels, look_up)
+    edges = np.cumsum([0, *(one.judged for one in terms)])
+    counted = [np.zeros((2, one.judged, 3), np.int64) for one in terms[1:]]
+    for counts, first in zip(counted, edges[1:-1].tolist(), strict=True):
+        for place in range(counts.shape[1]):
+            _count(counts[:, place], right[:, first + place], right[:, 0], selection)
     return counted
+
+
+def _terms(one: Found) -> Terms:
+    if one.members:
+        return Terms.alike(one.members, every=True)
+    models, weights = zip(*sorted(one.weights), strict=True) if one.weights else ((), ())
+    return Terms(tuple(models), tuple(weights))
 
 
 def added(parts: Sequence[Outcomes]) -> Outcomes:

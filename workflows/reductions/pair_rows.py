@@ -1,0 +1,121 @@
+"""What is kept of pairs of checkpoints: made once, found again by the names of both, whatever other models there are.
+
+Guarantees: a pair's figures are those that it would come to again, bit for bit; a pair is known by what its models'
+answers are kept by, in the order of their names in the study (another order is computed anew). Two runs at a time
+write the same pairs twice, of which one is used. What is damaged counts as not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from overlap.analysis.combining import COMBINERS, Together
+from overlap.analysis.ensembles.soft_scores import SoftScores
+from overlap.analysis.splits import FOLDS
+from overlap.identity import canonical_json, digest
+from overlap.store import kept, layout
+from overlap.store.objects import Objects
+
+VERSION = 1
+"""Of what is made of pairs; raising it makes everything again."""
+
+SOURCES = "sources"
+"""In the header, beside `kept.MODELS`: by which digest each model's answers are kept."""
+
+Name = tuple[str, str]
+"""Of a model: its fingerprint, and the digest of the units that were read."""
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs and what they come to.
+
+    Attributes:
+        pairs: (P,) the names of both models.
+        soft: on the sample.
+        together: on every image.
+    """
+
+    pairs: tuple[tuple[Name, Name], ...]
+    soft: SoftScores
+    together: Together
+
+    @classmethod
+    def joined(cls, parts: Sequence[PairRows]) -> PairRows:
+        """Several as one; at least one.
+
+        Raises:
+            ValueError: samples of different sizes.
+        """
+        if len({part.soft.n for part in parts}) > 1:
+            raise ValueError("pairs on samples of different sizes")
+        offsets = np.cumsum([0, *(len(part.together.bits) for part in parts)])
+        starts = [part.together.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
+        return cls(
+            tuple(pair for part in parts for pair in part.pairs),
+            SoftScores(
+                parts[0].soft.n,
+                np.concatenate([part.soft.nll for part in parts], axis=1),
+                np.concatenate([part.soft.ece for part in parts], axis=1),
+                np.concatenate([part.soft.weights for part in parts]),
+            ),
+            Together(
+                np.concatenate([part.together.counts for part in parts]),
+                np.concatenate([part.together.bits for part in parts]),
+                np.concatenate([*starts, offsets[-1:]]),
+            ),
+        )
+
+    def write(self, objects: Objects, data: str, context: str) -> str:
+        """Keep them; returns the key."""
+        names = sorted({name for pair in self.pairs for name in pair})
+        place = {name: number for number, name in enumerate(names)}
+        arrays = {
+            "pairs": np.array([[place[one], place[two]] for one, two in self.pairs], np.int32).reshape(-1, 2),
+            "sample": np.array([self.soft.n]),
+            **{name: getattr(self.soft, name) for name in ("nll", "ece", "weights")},
+            **{name: getattr(self.together, name) for name in ("counts", "bits", "starts")},
+        }
+        about = {
+            kept.MODELS: " ".join(fingerprint for fingerprint, _ in names),
+            SOURCES: " ".join(source for _, source in names),
+        }
+        return kept.write(objects, lambda digest: layout.pairs(data, context, digest), arrays, about)
+
+    @classmethod
+    def read(cls, objects: Objects, key: str) -> PairRows | None:
+        """From an object; None where it is gone or damaged."""
+        arrays, about = kept.read(objects, key), kept.header(objects, key)
+        if arrays is None:
+            return None
+        names = list(zip(about[kept.MODELS].split(), about[SOURCES].split(), strict=True))
+        return cls(
+            tuple((names[one], names[two]) for one, two in arrays["pairs"].tolist()),
+            SoftScores(int(arrays["sample"][0]), arrays["nll"], arrays["ece"], arrays["weights"]),
+            Together(arrays["counts"], arrays["bits"], arrays["starts"]),
+        )
+
+
+def nothing(sample: int) -> PairRows:
+    """No pairs."""
+    return PairRows(
+        (),
+        SoftScores(sample, *np.empty((2, len(COMBINERS), 0)), np.empty((0, FOLDS, 2))),
+        Together(np.empty((0, len(COMBINERS), 4), np.int64), np.empty(0, np.uint8), np.zeros(1, np.int64)),
+    )
+
+
+def context(answers: str, sample: int) -> str:
+    """What goes into every pair beside its models: what goes into their answers, and the images of the sample."""
+    return digest(canonical_json({"version": VERSION, "answers": answers, "sample": sample, "combiners": [*COMBINERS]}))
+
+
+def places(pairs: Sequence[tuple[Name, Name]]) -> dict[tuple[Name, Name], int]:
+    """Where each pair is first."""
+    found: dict[tuple[Name, Name], int] = {}
+    for place, pair in enumerate(pairs):
+        found.setdefault(pair, place)
+    return found
