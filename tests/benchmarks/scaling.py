@@ -74,6 +74,7 @@ def measure(folder: Path, checkpoints: int, delay: float, rounds: int) -> dict[i
             runs = [timed(replace(plan, study=shared), crew) for _ in range(rounds + 1)][1:]  # the first one warms up
             crew.dismiss()
             seconds[workers] = [run[0] for run in runs]
+            print(f"{workers} workers: {', '.join(f'{each:.2f} s' for each in seconds[workers])}", flush=True)
             ratios[workers] = [run[1] for run in runs]
     finally:
         ray.shutdown()
