@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
+from workflows.plan import Plan
 
 Batch = tuple[str, Signature]
 """A shard (by name) prepared for a signature."""
@@ -25,6 +27,25 @@ class Job:
     shards: tuple[str, ...]
     cost: float
     """Relative cost of one image (any unit, the same for all jobs)."""
+
+
+def jobs(plan: Plan) -> list[Job]:
+    """What every checkpoint of a plan still has to do."""
+    return [
+        Job(
+            fingerprint,
+            checkpoint.preprocessing.signature,
+            tuple(shard.name for shard in plan.missing[fingerprint]),
+            cost(checkpoint),
+        )
+        for fingerprint, checkpoint in plan.distinct.items()
+        if plan.missing.get(fingerprint)
+    ]
+
+
+def cost(checkpoint: Checkpoint) -> float:
+    """Relative cost of one image: multiplications grow with parameters and, for most networks, with pixels."""
+    return float(checkpoint.weights_bytes * checkpoint.preprocessing.bytes_per_image)
 
 
 class Backlog:

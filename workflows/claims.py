@@ -15,8 +15,8 @@ from overlap.zoo.preprocessing import Signature
 from workflows.backlog import Backlog
 from workflows.holdings import Decode, Holding
 
-FEW = 2
-"""Checkpoints for each worker that are few: they stay resident."""
+FEW = 4
+"""Checkpoints for each worker of a node that are few: they stay resident while the shards pass."""
 AHEAD = 0.5
 """A node claims more when it has less than this share of its part of all that is left."""
 STALE = 0.99
@@ -62,7 +62,7 @@ def claim(node: Holding, nodes: Mapping[str, Holding], backlog: Backlog) -> list
     size = {s: sum(backlog.bytes((shard, s)) for shard in shards) for s, shards in new.items()}
     fits = sum(size.values()) <= node.budget - node.bytes
     limit = node.budget if fits else node.budget // 2  # the other half is for what is decoded meanwhile
-    if len(backlog.jobs) <= FEW * workers:
+    if len(backlog.jobs) <= FEW * node.workers:
         return _window(tuple(new), new, node, nodes, backlog, limit)
 
     def promise(signature: Signature) -> float:

@@ -21,7 +21,7 @@ from overlap.store.ledger import Record
 from overlap.store.objects import open_objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Checkpoint
-from workflows.backlog import Job
+from workflows.backlog import jobs
 from workflows.cluster import Node, on
 from workflows.crew import Crew, Worker
 from workflows.holdings import Decode
@@ -74,16 +74,7 @@ class FanOut:
         order = {shard.name: place for place, shard in enumerate(plan.dataset.shards)}
         signatures = {c.preprocessing.signature: c.preprocessing.bytes_per_image for c in self._checkpoints.values()}
         self._schedule = Schedule(
-            [
-                Job(
-                    fingerprint,
-                    checkpoint.preprocessing.signature,
-                    tuple(s.name for s in plan.missing[fingerprint]),
-                    cost(checkpoint),
-                )
-                for fingerprint, checkpoint in self._checkpoints.items()
-                if plan.missing.get(fingerprint)
-            ],
+            jobs(plan),
             {name: len(self._shards[name]) for name in sorted(self._shards, key=order.__getitem__)},
             signatures,
         )
@@ -98,6 +89,7 @@ class FanOut:
         self._result = FanOutResult()
         self._store_error: str | None = None
         self._met = 0.0
+        self._stirred: set[str] = set()
         models = {fingerprint: checkpoint.id for fingerprint, checkpoint in self._checkpoints.items()}
         self._logbook = Logbook(plan.dataset.name, models, self._shards)
 
@@ -133,10 +125,7 @@ class FanOut:
     def _meet(self) -> None:
         before = list(self._crew.workers)
         missing = self._crew.meet()
-        for worker in before:
-            if worker not in self._crew.workers:
-                for lease in worker.leases.values():
-                    self._logbook.lost(worker, lease)
+        self._logbook.gone(worker for worker in before if worker not in self._crew.workers)
         for gone in missing:
             self._members.discard(gone)
             self._batches = {place: batch for place, batch in self._batches.items() if place[0] != gone}
@@ -146,10 +135,15 @@ class FanOut:
                 self._members.add(node.id)
                 self._schedule.add_node(node.id, node.batch_budget, self._crew.slots(node))
         self._met = time.monotonic()
+        self._stirred |= self._crew.nodes.keys()
 
     def _top_up(self) -> None:
+        """Give nodes on which something happened what to do next."""
         endpoint = self._plan.study.store.endpoint_url
+        stirred, self._stirred = self._stirred, set()
         for name, node in self._crew.nodes.items():
+            if name not in stirred:
+                continue
             for batch in self._schedule.droppable(name):
                 self._batches.pop((name, batch), None)
             while (decode := self._schedule.next_decode(name)) is not None:
@@ -157,7 +151,7 @@ class FanOut:
                 said, *batches = options.remote(self._shards[decode.shard], decode.signatures, endpoint)
                 self._decodes[said] = (name, decode, batches)
         for worker in self._crew.workers:
-            while len(worker.leases) < QUEUED:
+            while worker.node.id in stirred and len(worker.leases) < QUEUED:
                 lease = self._schedule.next_lease(
                     worker.node.id, worker.holds, worker.resident, queued=bool(worker.leases)
                 )
@@ -182,9 +176,11 @@ class FanOut:
 
     def _collect(self, reference: Any) -> None:
         if reference in self._decodes:
+            self._stirred.add(self._decodes[reference][0])
             self._collect_decode(reference, *self._decodes.pop(reference))
             return
         worker = next(worker for worker in self._crew.workers if reference in worker.leases)
+        self._stirred.add(worker.node.id)
         try:
             report: Report = ray.get(reference)
         except RayActorError:
@@ -267,6 +263,7 @@ class FanOut:
         for fingerprint in {fingerprint for fingerprint, _ in units}:
             self._fail(fingerprint, reason)
         self._advance(len(units))
+        self._stirred |= self._crew.nodes.keys()  # what was lost but not given up waits for any of them
 
     def _fail(self, fingerprint: str, reason: str) -> None:
         """A checkpoint failed: what else it has waiting is dropped, the others go on."""
@@ -276,8 +273,3 @@ class FanOut:
     def _advance(self, units: int) -> None:
         self._done += units
         self._progress(self._done, self._plan.units)
-
-
-def cost(checkpoint: Checkpoint) -> float:
-    """Relative cost of one image: multiplications grow with parameters and, for most networks, with pixels."""
-    return checkpoint.weights_bytes * checkpoint.preprocessing.bytes_per_image

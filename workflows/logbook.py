@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -78,6 +78,12 @@ class Logbook:
     def lost(self, worker: Worker, lease: Lease) -> None:
         """A lease will not come back."""
         self._enter(worker, lease, failed=0, lost=True)
+
+    def gone(self, workers: Iterable[Worker]) -> None:
+        """Workers that went with their node, with all that they were given."""
+        for worker in workers:
+            for lease in worker.leases.values():
+                self.lost(worker, lease)
 
     def _enter(self, worker: Worker, lease: Lease, **known: Any) -> None:
         self._rows.append(

@@ -1,4 +1,5 @@
-"""What the workers tell Prometheus, through Ray's own metrics agent, which adds its prefix `ray_` to every name.
+"""What the workers tell Prometheus, through Ray's own metrics agent, which puts `ray_` before
+every name and `_total` behind that of a counter.
 
 Told once a lease, beside the work: a figure here is for watching, what is certified is in the store.
 """
@@ -24,7 +25,6 @@ GAUGES = {
     "overlap_decode_wait_share": "Share of a worker's time in this fan-out that it waited for decoded images.",
     "overlap_device_busy_share": "Share of a worker's time in this fan-out that its device computed.",
 }
-NAMES = (*COUNTERS, *GAUGES)
 
 
 class Metrics:

@@ -60,7 +60,7 @@ def seconds_per_image(row: Row) -> float:
 
 
 def as_the_driver_knows(row: Row) -> float:
-    """The estimate of `workflows.fanout.cost`."""
+    """The estimate of `workflows.backlog.cost`."""
     return float(row.weights_bytes * row.bytes_per_image)
 
 
