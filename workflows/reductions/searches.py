@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration, probabilities
 from overlap.analysis.consistency import PairCounts
+from overlap.analysis.ensembles.listed import Listed
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.shortlists import Answered
 from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
@@ -61,6 +63,8 @@ class Selection:
     classes: int
     largest: tuple[Any, ...]
     """Of each model a reference."""
+    answered: tuple[Any, ...]
+    """Likewise."""
     full: Full
 
     @classmethod
@@ -68,14 +72,19 @@ class Selection:
         """Of all models."""
         images = np.flatnonzero(answers.selection)
         full = Full(answers.look_up, answers.calibrations, answers.folds)
-        return cls(images, answers.labels[images], answers.classes, answers.largest, full)
+        return cls(images, answers.labels[images], answers.classes, answers.largest, answers.answered, full)
 
     def part(self, place: int = 0, number: int = 1) -> Part:
         """One of so many parts of its images."""
         mine = np.array_split(np.arange(len(self.images)), number)[place]
         kept = [largest.take(mine) for largest in ray.get([*self.largest])]
         room = min(HELD_BYTES, 4 * HELD_BYTES // number)
-        return Part(kept, self.labels[mine], self.images[mine], self.full, self.classes, room)
+        return Part(kept, self.labels[mine], self.images[mine], self.full, self.classes, room, self.lists)
+
+    def lists(self, model: int, images: NDArray[np.int64]) -> Listed:
+        """What a model lists on m images, numbered as in the panel."""
+        held: Answered = ray.get(self.answered[model])
+        return Listed.of(held.take(images))
 
 
 def search(
@@ -111,7 +120,7 @@ def search(
     zoo = Zoo(answers.models, selected, likelihood[:, answers.selection], categories, costs)
     suite = _select(asked, zoo, answers)
     right = truths.right(answers.prediction[suite.reference], answers.labels)
-    counts, looked_up = judge(suite, answers)
+    counts, _ = judge(suite, answers)
     judged = Judged(
         answers.models,
         suite,
