@@ -29,6 +29,7 @@ from workflows.publish import provenance
 from workflows.reductions import costs, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
+from workflows.reductions.counting import told
 from workflows.reductions.divergence import diverge
 from workflows.reductions.pair_ensembles import combine
 from workflows.reductions.pictures import pictures
@@ -106,7 +107,7 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    found, missing = search(answers, categories[own], priced, study.ensembles)
+    found, missing, searched = search(answers, categories[own], priced, study.ensembles)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -137,5 +138,5 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
         notes=notes,
-        provenance=provenance(study),
+        provenance=provenance(study) | told(answers, [searched, *([ensembles.looked_up] if ensembles else [])]),
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles import verdicts
+from overlap.analysis.ensembles import settling, verdicts
 from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.pairs import CATEGORIES
 
@@ -30,11 +30,11 @@ TWO_TEMPERATURES = "two_temperatures"
 MAIN = "mean_probability"
 """The combiner of whose ensembles the images are kept."""
 COMBINERS = {
-    MAIN: (verdicts.PROBABILITY, True),
-    "mean_log_probability": (verdicts.LOG, True),
-    "mean_probability_uncalibrated": (verdicts.PROBABILITY, False),
-    "mean_log_probability_uncalibrated": (verdicts.LOG, False),
-    TWO_TEMPERATURES: (verdicts.WEIGHTED, False),
+    MAIN: (settling.PROBABILITY, True),
+    "mean_log_probability": (settling.LOG, True),
+    "mean_probability_uncalibrated": (settling.PROBABILITY, False),
+    "mean_log_probability_uncalibrated": (settling.LOG, False),
+    TWO_TEMPERATURES: (settling.WEIGHTED, False),
 }
 """What an ensemble sums, and whether each model's own temperature calibrates it before.
 

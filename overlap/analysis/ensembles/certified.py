@@ -1,7 +1,8 @@
 """Which images an ensemble gets right when a model is added, certified from that model's largest probabilities.
 
 Of the members' sum a lower end is known, which is the sum itself for accepted classes, and what each class may have
-above it; of the candidate the kept classes are known, and every other class has between nothing and the tail. Guarantees: what is certified is what the full computation gives: rounding is monotone, so that a
+above it; of the candidate the kept classes are known, and every other class has between nothing and the tail.
+Guarantees: what is certified is what the full computation gives: rounding is monotone, so that a
 bound holds for the rounded sums too, and leads of at most `MARGIN` are left uncertified, as are all ties. That is more
 than the probabilities of one image differ between machines. Counts are integers; each image is judged by itself.
 """

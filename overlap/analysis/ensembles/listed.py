@@ -70,31 +70,34 @@ def _add(
     own: NDArray[np.float32],
     tail: NDArray[np.float32],
 ) -> None:
-    kept = np.empty(values.shape[1] + accepted.shape[1], np.float32)
+    is_own = np.zeros(running.shape[1] + 1, np.bool_)  # the last one stands for no class
     for x in range(len(running)):
         row, further = running[x], each[x]
+        is_own[accepted[x]] = True
+        is_own[-1] = True
         for place in range(accepted.shape[1]):
             if accepted[x, place] >= 0:
                 row[accepted[x, place]] += np.float64(own[x, place])
         for place in range(values.shape[1]):
-            number = classes[x, place]
-            is_own = number < 0
-            for one in accepted[x]:
-                is_own = is_own or one == number
-            if not is_own:
-                row[number] += np.float64(values[x, place])
-            if number >= 0:
-                kept[place] = further[number]
-        for place in range(accepted.shape[1]):
-            if accepted[x, place] >= 0:
-                kept[values.shape[1] + place] = further[accepted[x, place]]
+            if not is_own[classes[x, place]]:
+                row[classes[x, place]] += np.float64(values[x, place])
+        is_own[accepted[x]] = False
         if tail[x] > 0:
-            for number in range(len(further)):
-                further[number] += tail[x]
-            for place in range(values.shape[1]):
-                if classes[x, place] >= 0:
-                    further[classes[x, place]] = kept[place]
-            for place in range(accepted.shape[1]):
-                if accepted[x, place] >= 0:
-                    further[accepted[x, place]] = kept[values.shape[1] + place]
+            _raise(further, classes[x], tail[x])
+            for number in accepted[x]:
+                if number >= 0:
+                    further[number] = 0  # they are never in doubt
             most[x] += np.float64(tail[x])
+
+
+@compiled
+def _raise(further: NDArray[np.float32], classes: NDArray[np.int32], tail: np.float32) -> None:
+    """Add the tail to all classes but those that are listed."""
+    kept = np.empty(len(classes), np.float32)
+    for place in range(len(classes)):
+        kept[place] = further[max(0, classes[place])]
+    for number in range(len(further)):
+        further[number] += tail
+    for place in range(len(classes)):
+        if classes[place] >= 0:
+            further[classes[place]] = kept[place]
