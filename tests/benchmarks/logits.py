@@ -9,9 +9,11 @@ import numpy as np
 
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
-from overlap.analysis.combining import COMBINERS, count_ensembles
+from overlap.analysis.combining import COMBINERS, count_pairs
 from overlap.analysis.ensembles.lanes import sample_size
-from overlap.analysis.ensembles.soft_scores import score_tile
+from overlap.analysis.ensembles.shortlists import Answered, answered
+from overlap.analysis.ensembles.soft_scores import score_pairs
+from overlap.analysis.pairs import pair_indices
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
 from tests.benchmarks.table import peak_memory
 
@@ -38,17 +40,34 @@ def main() -> None:
     some = slice(0, SAMPLE)
     zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
     warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
-    weights = np.full((5, MODELS, MODELS), 0.5)
-    count_ensembles([z[:2] for z in zoo], warm, labels[:2], folds[:2], weights=weights)  # compile
-    spent = seconds(lambda: count_ensembles(zoo, warm, labels[some], folds[some], weights=weights))
+    first, second = pair_indices(MODELS)
+    given = (labels[some], folds[some], first, second, np.full((len(first), 5, 2), 0.5))
+
+    def look_up(model: int, places: np.ndarray) -> np.ndarray:
+        looked_up.append(len(places))
+        return zoo[model][places]
+
+    looked_up: list[int] = []
+    kept: list[Answered] = []
+
+    def shorten() -> None:
+        kept[:] = [answered([z], labels[some], np.ones(SAMPLE)) for z in zoo]
+
+    shorten()  # compile
+    count_pairs([one.take(slice(0, 2)) for one in kept], *(part[:2] for part in given[:2]), *given[2:], look_up)
+    looked_up.clear()
+    whole = seconds(shorten) / SAMPLE * IMAGES
+    print(f"shortlists  {whole:17.0f} s   of one core, all models and images (from {SAMPLE} images)")
+    spent = seconds(lambda: count_pairs(kept, *given, look_up))
     whole = spent / SAMPLE * IMAGES
     print(f"{len(COMBINERS)} combiners {whole:17.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
+    print(f"looked up   {sum(looked_up):17} images of {MODELS * SAMPLE}")
     images = np.arange(sample_size(CLASSES))
     few = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
     sample = Block(few, warm[:PAIRED], labels[images], folds[images], np.ones(len(images), np.bool_))
-    score_tile([sample], (range(2), range(2)))  # compile
+    score_pairs([sample], np.array([0]), np.array([1]))  # compile
     pairs = PAIRED * (PAIRED - 1) / 2
-    whole = seconds(lambda: score_tile([sample], (range(PAIRED), range(PAIRED)))) / pairs * MODELS * (MODELS - 1) / 2
+    whole = seconds(lambda: score_pairs([sample], *pair_indices(PAIRED))) / pairs * MODELS * (MODELS - 1) / 2
     print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {pairs:.0f})")
     print(f"peak memory                 {peak_memory():8.2f} GiB")
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
 from overlap.analysis.ensembles.certified import Above
-from overlap.analysis.ensembles.shortlists import PAD, Answered
+from overlap.analysis.ensembles.shortening import PAD
+from overlap.analysis.ensembles.shortlists import Answered
 
 WIDER = np.float32(1 + 1e-4)
 """Widens tails: exponentials and sums in float32 are rounded, the latter some hundred times."""

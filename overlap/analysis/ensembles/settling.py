@@ -86,8 +86,8 @@ def of_listed(
     if kind == PROBABILITY:
         if scores[rank] < 0:
             scores[rank] = exp(np.float64(z[rank]) * inverse - normaliser)
-        return scores[rank]
-    return np.float64(z[rank]) * inverse
+        return float(scores[rank])
+    return float(np.float64(z[rank]) * inverse)
 
 
 @compiled

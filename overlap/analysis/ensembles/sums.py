@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from overlap.analysis import truths
 from overlap.analysis.combining import LookUp
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles.shortlists import PAD, Answered, answered
+from overlap.analysis.ensembles.shortening import PAD
+from overlap.analysis.ensembles.shortlists import Answered, answered
 
 Fractions = NDArray[np.float64]
 Singles = NDArray[np.float32]

@@ -29,7 +29,8 @@ from overlap.analysis.ensembles.settling import (
     scored,
     settle,
 )
-from overlap.analysis.ensembles.shortlists import PAD, Answered
+from overlap.analysis.ensembles.shortening import PAD
+from overlap.analysis.ensembles.shortlists import Answered
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -115,11 +116,26 @@ def verdicts(
     found = np.zeros((len(first), len(accepted)), np.uint16)
     kinds = np.array([kind for kind, _ in combiners], np.int64)
     calibrated = np.array([int(own) for _, own in combiners], np.int64)
-    fields = (held.z, held.classes, held.own, held.tail, held.least, held.inverse, held.normaliser)
-    # copies, since read-only memory would be another type to compile for
-    arrays = (np.array(accepted, np.int32, order="C"), np.array(folds, np.int8))
-    pairs = (np.array(first, np.int64), np.array(second, np.int64), np.array(weights, np.float64, order="C"))
-    _judge_all(*fields, held.sorted, held.among, *arrays, *pairs, kinds, calibrated, found)
+    _judge_all(
+        held.z,
+        held.classes,
+        held.own,
+        held.tail,
+        held.least,
+        held.inverse,
+        held.normaliser,
+        held.sorted,
+        held.among,
+        # copies, since read-only memory would be another type to compile for
+        np.array(accepted, np.int32, order="C"),
+        np.array(folds, np.int8),
+        np.array(first, np.int64),
+        np.array(second, np.int64),
+        np.array(weights, np.float64, order="C"),
+        kinds,
+        calibrated,
+        found,
+    )
     return found
 
 
