@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from overlap.fields import (
+    Decoder,
     Deviation,
     Flag,
     ImageSize,
@@ -39,6 +40,8 @@ class Preprocess(Section):
     resize: Size | None = None
     """Length of the shorter side before the central crop, in pixels; replaces `crop_pct`."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    decoder: Decoder | None = None
+    """Else `predict.decoder`."""
     mean: tuple[Share, Share, Share] | None = None
     """Of pixels in 0-1, as everywhere."""
     std: tuple[Deviation, Deviation, Deviation] | None = None

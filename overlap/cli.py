@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from overlap import __version__
-from overlap.commands import importing, packing, reading, running
+from overlap.commands import importing, keeping, packing, reading, running, submitting
 from overlap.errors import OverlapError
 
 
@@ -37,12 +37,18 @@ for verb in (
     running.demo,
     running.run,
     running.plan,
+    submitting.submit,
+    submitting.jobs,
+    submitting.logs,
+    submitting.stop,
     reading.status,
     reading.zoo,
     packing.shards,
     importing.import_,
     reading.report,
     reading.sync,
+    keeping.export,
+    keeping.gc,
 ):
     main.add_command(verb)
 

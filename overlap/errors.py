@@ -35,8 +35,16 @@ class CheckpointError(OverlapError):
     """A checkpoint that cannot be loaded or run; confined to the checkpoint it names."""
 
 
+class ClusterError(OverlapError):
+    """A cluster's job server cannot be reached or refuses, or what became of a job cannot be found out."""
+
+
 class TrackingError(OverlapError):
     """The tracking server cannot be reached or refuses; never stops a study."""
+
+
+class NotifyError(OverlapError):
+    """A notification that did not arrive; never stops a study."""
 
 
 def gist(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
@@ -23,6 +23,13 @@ class Section(BaseModel):
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+
+Decoder = Literal["pillow", "torchvision"]
+"""How images become pixels; see `zoo.decoders`."""
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+"""Seconds by unit of time."""
+DURATION = re.compile(r"[0-9]+(\.[0-9]+)?[smhd]")
 
 GROUPINGS = ("wordnet", "wordnet-nature")
 """Groups of classes that follow from WordNet ids; anything else is a table."""
@@ -88,6 +95,17 @@ def _template(text: str) -> str:
     return text
 
 
+def _duration(text: str) -> str:
+    if not DURATION.fullmatch(text):
+        raise ValueError(f"'{text}' is no time; write a number and its unit: 90m, 24h, 30d")
+    return text
+
+
+def seconds(duration: str) -> float:
+    """A `Duration` in seconds."""
+    return float(duration[:-1]) * UNITS[duration[-1]]
+
+
 Name = Annotated[str, AfterValidator(_named)]
 DataName = Annotated[str, AfterValidator(_data_named)]
 Resolved = Annotated[str, AfterValidator(_resolved)]
@@ -95,6 +113,8 @@ Grouping = Annotated[str, AfterValidator(_grouping)]
 TrackingUri = Annotated[str, AfterValidator(_tracking_uri)]
 Address = Annotated[str, AfterValidator(refuse_credentials)]
 Template = Annotated[str, AfterValidator(_template)]
+Duration = Annotated[str, AfterValidator(_duration)]
+"""A number with its unit, of `UNITS`."""
 Several = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 """Before a list of texts: one text is a list of one."""
 Integer = Annotated[int, Strict()]

@@ -67,6 +67,11 @@ class Predictor:
             name, memory = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1]
         self._remembered = BatchSizes(objects, name, memory)
 
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Fingerprints of the checkpoints that need not be loaded, the one used last at the end."""
+        return tuple(self._resident)
+
     def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
         """Run a checkpoint over prepared images.
 

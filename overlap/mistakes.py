@@ -67,7 +67,8 @@ def explain(
     place = first["loc"]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     key = f"key '{'.'.join(str(part) for part in place)}'{_whose(place, document)}" if place else "the study"
-    known = sorted(set(_section(place[:-1], sections, whole).model_fields) - {"path"})
+    fields = _section(place[:-1], sections, whole).model_fields
+    known = sorted({field.alias or name for name, field in fields.items()} - {"path"})
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"

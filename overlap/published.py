@@ -21,6 +21,7 @@ from overlap.store import layout
 from overlap.store.objects import Objects
 
 REDUCTION = "reduction.json"
+NEWS = "news.json"
 THUMBNAILS = "thumbnails.parquet"
 """Small JPEGs by key, stored and checked like a table."""
 HEAD = {"study", "inputs_digest", "dataset_digest", "tables", "measures", "absent", "notes", "provenance"}
@@ -66,7 +67,7 @@ def read_snapshot(data: str, objects: Objects) -> Snapshot | None:
     Raises:
         DamagedObject: it is altered.
     """
-    fields = _read(layout.snapshot(data), objects)
+    fields = read_json(layout.snapshot(data), objects)
     if fields is None:
         return None
     try:
@@ -95,8 +96,15 @@ def write_results(results: Results, objects: Objects) -> None:
         tables[THUMBNAILS] = _encode(pl.DataFrame(held, {"key": pl.String, "jpeg": pl.Binary}, orient="row"))
     for name, body in tables.items():
         objects.put(layout.results(results.data, name, inputs=results.inputs_digest), body)
+    news = None if results.news is None else canonical_json(results.news)
+    if news is not None:
+        objects.put(layout.results(results.data, NEWS, inputs=results.inputs_digest), news)
     for name, body in tables.items():
         objects.put(layout.results(results.data, name), body)
+    if news is None:
+        objects.delete([layout.results(results.data, NEWS)])
+    else:
+        objects.put(layout.results(results.data, NEWS), news)
     objects.put(
         layout.results(results.data, REDUCTION),
         canonical_json(
@@ -109,6 +117,7 @@ def write_results(results: Results, objects: Objects) -> None:
                 "absent": dict(results.absent),
                 "notes": list(results.notes),
                 "provenance": dict(results.provenance),
+                "news": None if news is None else digest(news),
             }
         ),
     )
@@ -117,7 +126,7 @@ def write_results(results: Results, objects: Objects) -> None:
 def read_inputs_digest(data: str, objects: Objects) -> str | None:
     """Digest of what went into the newest results, None where there are none that can be read."""
     try:
-        head = _read(layout.results(data, REDUCTION), objects)
+        head = read_json(layout.results(data, REDUCTION), objects)
     except DamagedObject:
         return None
     return None if head is None else str(head.get("inputs_digest"))
@@ -126,10 +135,32 @@ def read_inputs_digest(data: str, objects: Objects) -> str | None:
 def read_absent(data: str, objects: Objects) -> dict[str, str]:
     """Models that the newest results leave out, with the reason; none where there are no results that can be read."""
     try:
-        head = _read(layout.results(data, REDUCTION), objects)
+        head = read_json(layout.results(data, REDUCTION), objects)
     except DamagedObject:
         return {}
     return dict((head or {}).get("absent", {}))
+
+
+def read_table(data: str, name: str, objects: Objects) -> pl.DataFrame | None:
+    """One table of the newest results; None where there is none that can be read whole."""
+    try:
+        head = read_json(layout.results(data, REDUCTION), objects) or {}
+        body = objects.get(layout.results(data, f"{name}.parquet", inputs=head["inputs_digest"]))
+    except (DamagedObject, ObjectMissing, KeyError, TypeError):
+        return None
+    whole = digest(body) == dict(head.get("tables", {})).get(f"{name}.parquet")
+    return pl.read_parquet(io.BytesIO(body)) if whole else None
+
+
+def read_news(data: str, head: dict[str, Any], objects: Objects) -> dict[str, Any] | None:
+    """What was new in a reduction; None where nothing is told, or not whole: nobody could find it out again."""
+    if head.get("news") is None:
+        return None
+    try:
+        body = objects.get(layout.results(data, NEWS, inputs=head["inputs_digest"]))
+    except ObjectMissing:
+        return None
+    return dict(json.loads(body)) if digest(body) == head["news"] else None
 
 
 def read_results(data: str, objects: Objects) -> Results | None:
@@ -138,7 +169,7 @@ def read_results(data: str, objects: Objects) -> Results | None:
     Raises:
         DamagedObject: a table, or what names them, is gone or altered; names it.
     """
-    head = _read(layout.results(data, REDUCTION), objects)
+    head = read_json(layout.results(data, REDUCTION), objects)
     if head is None:
         return None
     if not set(head) >= HEAD:
@@ -166,6 +197,7 @@ def read_results(data: str, objects: Objects) -> Results | None:
         absent=head["absent"],
         notes=head["notes"],
         provenance=head["provenance"],
+        news=read_news(data, head, objects),
     )
 
 
@@ -177,7 +209,8 @@ def _json(key: str, objects: Objects) -> dict[str, Any] | None:
         return None
 
 
-def _read(key: str, objects: Objects) -> dict[str, Any] | None:
+def read_json(key: str, objects: Objects) -> dict[str, Any] | None:
+    """An object of JSON, None where there is none; DamagedObject where it is something else."""
     try:
         fields = json.loads(objects.get(key))
     except ObjectMissing:

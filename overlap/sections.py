@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -12,6 +13,8 @@ from overlap.fields import (
     GROUPINGS,
     Address,
     DataName,
+    Decoder,
+    Duration,
     Flag,
     Grouping,
     Integer,
@@ -24,8 +27,10 @@ from overlap.fields import (
     Size,
     TrackingUri,
     is_uri,
+    seconds,
 )
 from overlap.methodology import Training
+from overlap.mistakes import refuse_credentials
 
 
 class Data(Section):
@@ -89,15 +94,32 @@ class Tracking(Section):
 
 
 class Predict(Section):
-    """How predictions are made; `dtype` and `features` are part of every fingerprint, the rest is not."""
+    """How predictions are made; `dtype`, `decoder` and `features` are in every fingerprint, the rest is not."""
+
+    device: Literal["auto", "gpu", "cpu"] = "auto"
+    """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""
 
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
+    decoder: Decoder = "pillow"
+    """Of every checkpoint whose `preprocess` names none; part of every fingerprint. `pillow` is what networks are
+    evaluated with everywhere; `torchvision` is more than twice as fast; close predictions may differ."""
     gpus_per_worker: Number = Field(default=1, ge=0)
     features: Flag = False
     """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
     batch_size: Size | None = None
     """Images per forward pass; None leaves it to the kind of device. Recorded, not fingerprinted."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a predictor, where there are any."""
+        return 0 if self.device == "cpu" else self.gpus_per_worker
+
+    @model_validator(mode="after")
+    def _gpus_if_wanted(self) -> Predict:
+        if self.device == "gpu" and self.gpus_per_worker == 0:
+            raise ValueError('device = "gpu" needs gpus_per_worker above 0; give a share of a GPU, or leave it out')
+        return self
 
 
 class Analysis(Section):
@@ -177,6 +199,66 @@ class Gate(Section):
     """Further orders that heads may be in, by name: text files, a class a line (synsets, or as in the data's names)."""
 
 
+class Notify(Section):
+    """Who is told of new results and of failures, by whoever runs the study, once each."""
+
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run in the study's folder without a shell; the summary comes as JSON on its
+    standard input."""
+    url: str | None = None
+    """Where the summary is posted as JSON; `env:NAME` for an address that the environment keeps, since it is secret."""
+    on: Annotated[tuple[Literal["news", "failure"], ...], Several] = ("news", "failure")
+    """What is told: new results, and checkpoints or shards that failed."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Notify:
+        if not self.command and self.url is None:
+            raise ValueError("names nobody to tell; give command or url")
+        if self.command and not self.command[0]:
+            raise ValueError("command is empty; give a program and its arguments")
+        if self.url is not None and not self.url.startswith("env:"):
+            try:
+                host = urlsplit(self.url).hostname if self.url.startswith(("http://", "https://")) else None
+            except ValueError:
+                host = None
+            if not host:
+                raise ValueError("url is no http(s)://HOST address, nor env:NAME of a variable that holds one")
+            refuse_credentials(self.url)
+        return self
+
+
+class Champion(Section):
+    """Whether the best ensemble so far is kept in MLflow as a model that can be asked."""
+
+    wanted: Flag = Field(default=False, alias="register")
+    """Opt-in, since the weights of all members are uploaded: gigabytes where networks are large."""
+    name: Annotated[str, Field(pattern=r"^[^/:.%\"']+$", max_length=200)] | None = None
+    """Of the registered model; the study's name without it."""
+    data: DataName | None = None
+    """Whose images and labels decide; the first data set to evaluate on without it."""
+
+
+class Retention(Section):
+    """What `overlap gc` may remove beside orphans, and how young nothing is removed; without it everything stays."""
+
+    results: Annotated[Integer, Field(ge=0)] | None = None
+    """Earlier reductions that are kept of each data set; None for all."""
+    withdrawn: Duration | None = None
+    """What is left of checkpoints that no study in the store has any more goes after this time; None for never."""
+    grace: Duration = "24h"
+    """Nothing younger is ever removed: a run may be about to certify it."""
+
+    @property
+    def withdrawn_seconds(self) -> float | None:
+        """`withdrawn` in seconds, never less than the grace."""
+        return None if self.withdrawn is None else max(seconds(self.withdrawn), self.grace_seconds)
+
+    @property
+    def grace_seconds(self) -> float:
+        """`grace` in seconds."""
+        return seconds(self.grace)
+
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "store": Store,
@@ -186,6 +268,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "features": Features,
     "ensembles": Ensembles,
     "gate": Gate,
+    "notify": Notify,
+    "champion": Champion,
+    "retention": Retention,
     "checkpoint": CheckpointEntry,
     "zoo": ZooQuery,
     "defaults": Description,

@@ -27,11 +27,14 @@ from overlap.mistakes import explain, secret_key
 from overlap.sections import (
     SECTIONS,
     Analysis,
+    Champion,
     Data,
     Ensembles,
     Features,
     Gate,
+    Notify,
     Predict,
+    Retention,
     Store,
     Tracking,
 )
@@ -51,6 +54,9 @@ class Study(Section):
     features: Features = Features()
     ensembles: Ensembles = Ensembles()
     gate: Gate = Gate()
+    notify: Notify | None = None
+    champion: Champion = Champion()
+    retention: Retention = Retention()
     checkpoint: tuple[CheckpointEntry, ...] = ()
     zoo: tuple[ZooQuery, ...] = ()
     path: Path
@@ -93,6 +99,10 @@ class Study(Section):
         unknown = [name for name in self.gate.data if name not in self.evaluated]
         if unknown:
             raise ValueError(f"gate.data names '{unknown[0]}', which is no [data.NAME] section to evaluate on; mend it")
+        if self.champion.data is not None and self.champion.data not in self.evaluated:
+            raise ValueError(
+                f"champion.data = '{self.champion.data}' is no [data.NAME] section to evaluate on; mend it"
+            )
         return self
 
 

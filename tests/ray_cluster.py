@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sysconfig
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 
 from tests.servers import free_ports
@@ -24,6 +25,15 @@ TOKEN = secrets.token_hex(32)
 """Of all clusters of this test session: a process reads its own once."""
 
 
+def read_environment() -> None:
+    """Have Ray look for the token again: it read the environment when it was imported, maybe long ago."""
+    import ray  # noqa: F401
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 class RayCluster:
     """A head node, and nodes added to it. `ray stop` is never used: it would end every Ray on the machine."""
 
@@ -37,31 +47,39 @@ class RayCluster:
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         }
-        self._port, self._client_port, self._dashboard, *self._agents = free_ports(7)
+        self._port, self._client_port, self._dashboard = free_ports(3)
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def start(self, cpus: int = 2) -> RayCluster:
+    @property
+    def dashboard_url(self) -> str:
+        """Where jobs are sent to, of a cluster that was started with its dashboard."""
+        return f"http://127.0.0.1:{self._dashboard}"
+
+    def start(self, cpus: int = 2, *, dashboard: bool = False) -> RayCluster:
+        """Start the head; the dashboard, which is also the job server, takes seconds more and some 0.5 GB."""
         head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
-        quiet = ["--include-dashboard=false", f"--dashboard-port={self._dashboard}"]
-        self._start(self.mark, [*head, *quiet, f"--num-cpus={cpus}"])
+        shown = [f"--include-dashboard={str(dashboard).lower()}", "--dashboard-host=127.0.0.1"]
+        self._start(self.mark, [*head, *shown, f"--dashboard-port={self._dashboard}", f"--num-cpus={cpus}"])
         return self
 
     def connect(self) -> None:
         """Connect this process; the environment must hold `environment`."""
         import ray
-        from ray._raylet import AuthenticationTokenLoader, Config
 
-        Config.initialize("")  # Ray has read the environment when it was imported, maybe long ago
-        AuthenticationTokenLoader.instance().reset_cache()
-        ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
+        read_environment()
+        with chdir(self.scratch):  # Ray tells every worker to import from where the driver is
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
 
-    def add_node(self, cpus: int = 1) -> str:
-        """Start another node on this machine; returns the mark of its processes."""
+    def add_node(
+        self, cpus: int = 1, gpus: int = 0, environment: Mapping[str, str] | None = None, name: str = "node"
+    ) -> str:
+        """Start another node on this machine, with declared GPUs; returns the mark of its processes."""
         mark = secrets.token_hex(8)
-        self._start(mark, [f"--address={self.address}", f"--num-cpus={cpus}"])
+        arguments = [f"--address={self.address}", f"--num-cpus={cpus}", f"--node-name={name}"]
+        self._start(mark, [*arguments, *([f"--num-gpus={gpus}"] if gpus else [])], environment)
         return mark
 
     def kill_node(self, mark: str) -> None:
@@ -72,12 +90,12 @@ class RayCluster:
         """SIGKILL the head's processes: nothing they hold outlives the tests."""
         end_marked(self.mark)
 
-    def _start(self, mark: str, arguments: list[str]) -> None:
+    def _start(self, mark: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         ray = Path(sysconfig.get_path("scripts")) / "ray"
         ports = [
             "--min-worker-port=0",  # any free ones: the defaults are where other servers of the tests live
             "--max-worker-port=0",
-            f"--dashboard-agent-listen-port={self._agents.pop()}",
+            f"--dashboard-agent-listen-port={free_ports(1)[0]}",
             f"--object-store-memory={256 << 20}",
             "--disable-usage-stats",
         ]
@@ -85,7 +103,7 @@ class RayCluster:
         with log.open("wb") as file:
             starter = subprocess.Popen(
                 [str(ray), "start", *arguments, *ports],
-                env=os.environ | self.environment | {MARK: mark},
+                env=os.environ | self.environment | (environment or {}) | {MARK: mark},
                 cwd=self.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -30,6 +31,21 @@ class Net(nn.Module):
         time.sleep(self.delay)
         logits: Tensor = self.head(torch.relu(self.hidden(self.pool(images).flatten(1))))
         return logits
+
+
+class Waits(Net):
+    """Goes on when a file is there, so that a test can look at what is under way."""
+
+    @classmethod
+    def build(cls, width: int = 16, classes: int = CLASSES, delay: float = 0.0, until: str = "") -> Self:
+        net = cls(width, classes, delay)
+        net.until = Path(until)  # type: ignore[assignment]
+        return net
+
+    def forward(self, images: Tensor) -> Tensor:
+        while not Path(str(self.until)).exists():
+            time.sleep(0.01)
+        return super().forward(images)
 
 
 class NotANumber(Net):

@@ -295,6 +295,10 @@ class Command:
         assert self.gone(), f"left behind: {self.family()}"
         return Ran(code, self._out.read_text(), self._err.read_text(), seconds, _children_cpu() - self._cpu)
 
+    def stderr(self) -> str:
+        """What it has said so far."""
+        return self._err.read_text()
+
     def kill(self) -> None:
         """SIGKILL the driver alone; Ray's own watchers are to end what works for it.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from time import monotonic
 import pytest
 from click.testing import CliRunner
 
-from tests.ray_cluster import RayCluster
+from tests.ray_cluster import RayCluster, read_environment
 from tests.servers import SeaweedFS
 from tests.small_study import Ran, SmallStudy
 
@@ -67,6 +69,24 @@ def cluster(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
             yield cluster
         finally:
             ray.shutdown()
+            cluster.close()
+
+
+@pytest.fixture(scope="session")
+def head(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
+    """A Ray cluster with two CPUs and a job server, which knows nothing of overlap; this process has its token.
+
+    Its workers have the credentials of the tests' S3 server, and are not niced: other tests would starve them.
+    """
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    cluster = RayCluster(scratch, {"PYTHONPATH": "", "PATH": path, "RAY_worker_niceness": "0"})
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            patch.setenv(name, cluster.environment[name])
+        read_environment()
+        try:
+            yield cluster.start(dashboard=True)
+        finally:
             cluster.close()
 
 

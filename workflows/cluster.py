@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class Cluster:
             why = str(error).splitlines()[0]
             if self.address is None:
                 raise StudyError(f"Ray does not start on this machine ({why}); see the logs under /tmp/ray") from error
+            if differs := _other_versions(str(error)):
+                raise StudyError(f"the cluster at '{self.address}' {differs}") from None
             raise StudyError(
                 f"no Ray cluster at '{self.address}' ({why}); start one there, or leave --address out to run here"
             ) from None
@@ -118,6 +121,18 @@ def _probe(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), PROBE_SECONDS).close()
+
+
+def _other_versions(said: str) -> str | None:
+    """Ray's complaint that a cluster runs other versions, in one line; None where it says something else."""
+    found = re.findall(r"(Ray|Python): (\S+)", said)
+    if "ersion mismatch" not in said or len(found) < 4:
+        return None
+    theirs, ours = dict(found[:2]), dict(found[2:4])
+    both = " and ".join(
+        f"{name} {theirs[name]}, and here is {ours[name]}" for name in ours if theirs[name] != ours[name]
+    )
+    return f"runs {both}; install the same on both, or have it run there: `overlap submit` to the head's dashboard"
 
 
 def fetch(references: Any) -> Any:

@@ -6,6 +6,8 @@ join are staffed, predictors that die are replaced while their node is there.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +26,14 @@ class Worker:
 
     actor: Any
     node: Node
+    name: str
+    """Of its node and a number there, which no other has had."""
+    since: float
+    """When it was started, UTC seconds."""
     holds: str | None = None
     """Fingerprint of the checkpoint it was leased last."""
+    resident: frozenset[str] = frozenset()
+    """Fingerprints of the checkpoints that it need not load, as it said last."""
     leases: dict[Any, Lease] = field(default_factory=dict)
     """By the reference that will say what became of them."""
 
@@ -41,6 +49,7 @@ class Crew:
         """
         self._study = study
         self._gpus = 0.0
+        self._started: Counter[str] = Counter()
         self.nodes: dict[str, Node] = {}
         self.workers: list[Worker] = []
 
@@ -55,7 +64,7 @@ class Crew:
         for name in gone:
             del self.nodes[name]
         self.workers = [worker for worker in self.workers if worker.node.id in alive]
-        self._gpus = gpus_per_predictor(self._study.predict.gpus_per_worker, list(alive.values()))
+        self._gpus = gpus_per_predictor(self._study.predict.gpus, list(alive.values()))
         for node in alive.values():
             if node.id not in self.nodes and self.slots(node):
                 self.nodes[node.id] = node
@@ -82,7 +91,9 @@ class Crew:
     def _start(self, node: Node) -> Worker:
         # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
         predictors: Any = Predictors
+        name = f"{node.id[:12]}/{self._started[node.id]}"
+        self._started[node.id] += 1
         actor = predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node)).remote(
-            location(self._study), self._gpus > 0, int(node.memory * RESIDENT_SHARE / self.slots(node))
+            location(self._study), self._gpus > 0, int(node.memory * RESIDENT_SHARE / self.slots(node)), name
         )
-        return Worker(actor, node)
+        return Worker(actor, node, name, time.time())

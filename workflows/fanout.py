@@ -18,13 +18,17 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
+from overlap.store.objects import open_objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Checkpoint
+from workflows.backlog import Job
 from workflows.cluster import Node, on
 from workflows.crew import Crew, Worker
-from workflows.leases import ATTEMPTS, Decode, Job, Lease, Schedule
+from workflows.holdings import Decode
+from workflows.leases import ATTEMPTS, Lease, Schedule
+from workflows.logbook import Logbook
 from workflows.plan import Plan, location
-from workflows.worker import Context, Decoded, Outcome, decode_shard, fetch_ahead
+from workflows.worker import Context, Decoded, Report, decode_shard, fetch_ahead
 
 QUEUED = 2
 """Leases a predictor holds: the one it runs and the next, so that it never waits for the driver."""
@@ -94,6 +98,8 @@ class FanOut:
         self._result = FanOutResult()
         self._store_error: str | None = None
         self._met = 0.0
+        models = {fingerprint: checkpoint.id for fingerprint, checkpoint in self._checkpoints.items()}
+        self._logbook = Logbook(plan.dataset.name, models, self._shards)
 
     def run(self) -> FanOutResult:
         """Compute every missing unit that can be computed.
@@ -102,6 +108,13 @@ class FanOut:
             StudyError: the study asks for more than the cluster has.
             StoreError: the store failed a unit again and again; what is certified stays.
         """
+        try:
+            self._run()
+        finally:
+            self._logbook.write(open_objects(location(self._plan.study)))
+        return self._result
+
+    def _run(self) -> None:
         self._context = Context.put(self._plan.dataset.name, self._shards, self._plan.study.predict.batch_size)
         self._meet()
         while self._schedule.unfinished:
@@ -116,10 +129,15 @@ class FanOut:
                 self._collect(reference)
             if self._store_error is not None:
                 raise StoreError(self._store_error)
-        return self._result
 
     def _meet(self) -> None:
-        for gone in self._crew.meet():
+        before = list(self._crew.workers)
+        missing = self._crew.meet()
+        for worker in before:
+            if worker not in self._crew.workers:
+                for lease in worker.leases.values():
+                    self._logbook.lost(worker, lease)
+        for gone in missing:
             self._members.discard(gone)
             self._batches = {place: batch for place, batch in self._batches.items() if place[0] != gone}
             self._lose(self._schedule.remove_node(gone), "its node was lost again and again")
@@ -140,7 +158,9 @@ class FanOut:
                 self._decodes[said] = (name, decode, batches)
         for worker in self._crew.workers:
             while len(worker.leases) < QUEUED:
-                lease = self._schedule.next_lease(worker.node.id, worker.holds)
+                lease = self._schedule.next_lease(
+                    worker.node.id, worker.holds, worker.resident, queued=bool(worker.leases)
+                )
                 if lease is None:
                     break
                 if worker.leases and worker.holds != lease.fingerprint:
@@ -149,9 +169,9 @@ class FanOut:
                 batches = [self._batches[(worker.node.id, batch)] for batch in lease.batches]
                 replaces = [self._replaces.get((lease.fingerprint, shard)) for shard in lease.shards]
                 checkpoint = self._checkpoints[lease.fingerprint]
-                worker.leases[worker.actor.run.remote(self._context, checkpoint, lease.shards, replaces, *batches)] = (
-                    lease
-                )
+                run = worker.actor.run.remote(self._context, checkpoint, lease.shards, replaces, *batches)
+                worker.leases[run] = lease
+                self._logbook.submitted(lease)
 
     def _fetch_ahead(self, node: Node, checkpoint: Checkpoint) -> None:
         """Weights of a lease that waits behind another come to its node meanwhile; a folder is read where it is."""
@@ -166,7 +186,7 @@ class FanOut:
             return
         worker = next(worker for worker in self._crew.workers if reference in worker.leases)
         try:
-            outcomes: list[Outcome] = ray.get(reference)
+            report: Report = ray.get(reference)
         except RayActorError:
             self._meet()
             if worker in self._crew.workers:  # else its node is gone, and its units wait again
@@ -176,22 +196,27 @@ class FanOut:
             raise
         except RayError:  # a batch went with its node, or the like: nothing is wrong with the units
             lease = worker.leases.pop(reference)
+            self._logbook.lost(worker, lease)
             self._lose(
                 self._schedule.interrupted(worker.node.id, lease), "its decoded images were lost again and again"
             )
             return
-        self._settle(worker, worker.leases.pop(reference), outcomes)
+        self._settle(worker, worker.leases.pop(reference), report)
 
-    def _settle(self, worker: Worker, lease: Lease, outcomes: list[Outcome]) -> None:
+    def _settle(self, worker: Worker, lease: Lease, report: Report) -> None:
         """A lease came back."""
-        for outcome in outcomes:
+        if report.unfit is not None:
+            raise StudyError(report.unfit)
+        self._logbook.done(worker, lease, report)
+        worker.resident = frozenset(report.resident)
+        for outcome in report.outcomes:
             if outcome.store_error is not None:
                 self._store_error = outcome.store_error
             elif outcome.error is not None:
                 self._fail(lease.fingerprint, outcome.error)
             else:
                 self._result.computed += 1
-        self._schedule.finished(worker.node.id, lease)
+        self._schedule.finished(worker.node.id, lease, report.computed)
         self._advance(len(lease.shards))
 
     def _collect_decode(self, reference: Any, node: str, decode: Decode, batches: list[Any]) -> None:
@@ -214,6 +239,7 @@ class FanOut:
         elif node in self._crew.nodes:
             self._schedule.decoded(node, decode)
             self._result.images_decoded += decoded.images
+            self._logbook.decoded(node, decoded.images)
             for signature, batch in zip(decode.signatures, batches, strict=True):
                 self._batches[(node, (decode.shard, signature))] = batch
 
@@ -228,13 +254,14 @@ class FanOut:
         running = True
         for reference, lease in worker.leases.items():  # in the order in which it ran them
             try:
-                outcomes = ray.get(reference)
+                report = ray.get(reference)
             except RayError:
+                self._logbook.lost(worker, lease)
                 units = self._schedule.interrupted(worker.node.id, lease, blamed=running)
                 self._lose(units, "its worker died again and again while running it")
                 running = False  # what follows was never begun
             else:
-                self._settle(worker, lease, outcomes)
+                self._settle(worker, lease, report)
 
     def _lose(self, units: list[tuple[str, str]], reason: str) -> None:
         for fingerprint in {fingerprint for fingerprint, _ in units}:

@@ -39,6 +39,8 @@ class Outcome:
     report: str | None = None
     """Where the report is."""
     tracking_error: str | None = None
+    notify_error: str | None = None
+    """Why nobody could be notified."""
     across: list[dict[str, Any]] = field(default_factory=list)
     """How its pairs compare with those of the study's data sets before it: rows of `across-summary.parquet`."""
 
@@ -58,5 +60,6 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """The outcome as plain JSON, without the tables."""
         return {name: value for name, value in vars(self).items() if name != "results"} | {
-            "inputs": self.results.inputs_digest if self.results is not None else None
+            "inputs": self.results.inputs_digest if self.results is not None else None,
+            "news": self.results.news if self.results is not None else None,
         }

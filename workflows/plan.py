@@ -6,7 +6,7 @@ The only work here is identifying: shards and weights never seen before are read
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -45,6 +45,10 @@ class Plan:
     def distinct(self) -> dict[str, Checkpoint]:
         """One checkpoint for each fingerprint: two names of the same thing are computed once."""
         return {checkpoint.fingerprint: checkpoint for checkpoint in reversed(self.checkpoints)}
+
+    def less(self, fingerprints: Collection[str]) -> Plan:
+        """The plan without what is missing of some checkpoints."""
+        return replace(self, missing={one: what for one, what in self.missing.items() if one not in fingerprints})
 
     @property
     def role(self) -> str:

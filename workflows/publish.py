@@ -6,23 +6,27 @@ import datetime
 import io
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import overlap
-from overlap.errors import TrackingError
+from overlap import settled
+from overlap.ensemble import challenge
+from overlap.errors import OverlapError, TrackingError
 from overlap.identity import canonical_json, digest
 from overlap.images.truths import Truth
 from overlap.published import Snapshot, read_results, read_snapshot, reduced_data_sets, write_snapshot
 from overlap.report.figures import Figure, draw_figures
 from overlap.report.page import render_page
 from overlap.report.results import Results
-from overlap.store import layout
+from overlap.settled import RETRY_HOURS, hours_since
+from overlap.store import layout, schedules
 from overlap.store.ledger import Ledger
 from overlap.store.objects import Objects, open_objects
 from overlap.store.tables import Labels, encode_labels
+from overlap.store.turns import turn
 from overlap.study import Study
 from workflows.plan import Plan, location
 
@@ -71,14 +75,31 @@ def shards(plan: Plan, bad: dict[str, str], objects: Objects) -> None:
         write_snapshot(replace(snapshot, bad_shards=bad), objects)
 
 
-def failures(plan: Plan, failed: dict[str, str], objects: Objects) -> dict[str, str]:
-    """Record why checkpoints failed, forget it of those that did not; returns the reasons by checkpoint name."""
+def known_failures(plan: Plan, objects: Objects) -> dict[str, str]:
+    """Checkpoints that failed as they are now, less than a day ago: the reason by fingerprint."""
+    noted = {failure.fingerprint: failure for failure in Ledger(objects, plan.dataset.name).failures()}
+    recent = {
+        one: failure for one, failure in noted.items() if one is not None and hours_since(failure.at) < RETRY_HOURS
+    }
+    return {one: recent[one].reason for one, missing in plan.missing.items() if missing and one in recent}
+
+
+def failures(plan: Plan, failed: dict[str, str], objects: Objects, known: Mapping[str, str]) -> dict[str, str]:
+    """Record why checkpoints failed, forget it of those that did not; returns the reasons by checkpoint name.
+
+    Args:
+        plan: of the data set.
+        failed: what failed just now, by fingerprint.
+        objects: the store.
+        known: what failed before and was not tried again; its notes stay as they are.
+    """
     ledger = Ledger(objects, plan.dataset.name)
-    reasons = {c.id: failed[c.fingerprint] for c in plan.checkpoints if c.fingerprint in failed}
+    told = {**known, **failed}
+    reasons = {c.id: told[c.fingerprint] for c in plan.checkpoints if c.fingerprint in told}
     for stale in {failure.model for failure in ledger.failures()} - set(reasons):
         ledger.clear_failures(stale)
     for checkpoint in plan.checkpoints:
-        if checkpoint.id in reasons:
+        if checkpoint.fingerprint in failed:
             ledger.fail(checkpoint.id, None, checkpoint.fingerprint, reasons[checkpoint.id], "checkpoint")
     return reasons
 
@@ -95,6 +116,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
     Returns:
         Where the report is, and why MLflow could not be told (None if it was, or is not wanted).
     """
+    results = replace(results, schedule=schedules.newest(layout.parted(results.data)[0], objects))
     figures = cache(partial(draw_figures, results))
     page = cache(lambda: render_page(results, figures()))
     key = layout.results(results.data, REPORT)
@@ -104,7 +126,7 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
         _track(study, results, objects, figures, page, fresh=fresh)
     except TrackingError as error:
         return f"{objects.uri}/{key}", str(error)
-    return f"{objects.uri}/{key}", None
+    return f"{objects.uri}/{key}", _crown(study, results, objects, fresh=fresh)
 
 
 def again(study: Study) -> list[tuple[str, str, str | None]]:
@@ -124,14 +146,39 @@ def _track(
     fresh: bool,
 ) -> None:
     uri = study.tracking.uri
-    told = layout.memo("tracking", digest(canonical_json([uri, results.data, results.inputs_digest])))
+    told = settled.told(uri, results.data, results.inputs_digest)
     if uri == "none" or (not fresh and objects.head(told) is not None):
         return
     from overlap.tracking import Tracker
 
-    about = {"command": "overlap run", "data": results.data, "overlap": overlap.__version__, "study": str(study.path)}
-    Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
-    objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+    with turn(objects, "tracking"):  # MLflow knows no conditional create: two at a time would make twins
+        if not fresh and objects.head(told) is not None:
+            return
+        about = {
+            "command": "overlap run",
+            "data": results.data,
+            "overlap": overlap.__version__,
+            "study": str(study.path),
+        }
+        Tracker(uri, study.name, invocation=results.inputs_digest, about=about).sync(results, figures, page)
+        objects.put(told, canonical_json({"uri": uri, "data": results.data, "inputs": results.inputs_digest}))
+
+
+def _crown(study: Study, results: Results, objects: Objects, *, fresh: bool) -> str | None:
+    """See whether the best ensemble is champion now; why that could not be said."""
+    if not challenge.wanted(study, results.data):
+        return None
+    uri, name = study.tracking.uri, study.champion.name or study.name
+    done = layout.memo("champion", digest(canonical_json([uri, name, results.data, results.inputs_digest])))
+    if not fresh and objects.head(done) is not None:
+        return None
+    try:
+        with turn(objects, "champion"):
+            verdict = challenge.challenge(study, results, objects)
+    except OverlapError as error:
+        return f"champion: {error}"
+    objects.put(done, canonical_json(None if verdict is None else vars(verdict)))
+    return None
 
 
 def provenance(study: Study) -> dict[str, str]:

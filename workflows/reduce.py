@@ -8,6 +8,8 @@ object is not what its record says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
 from overlap.analysis.notes import table_notes
+from overlap.earlier import Earlier, read_earlier
 from overlap.errors import StudyError
 from overlap.images.truths import Truth
 from overlap.imports import load_imports
@@ -22,14 +25,15 @@ from overlap.published import read_inputs_digest, read_results, write_results
 from overlap.report.results import Results
 from overlap.report.tables import FIRST
 from overlap.store.objects import Objects
+from overlap.store.turns import turn
+from workflows import news
 from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import costs, features, pairs, rows
+from workflows.reductions import champions, costs, counting, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
-from workflows.reductions.counting import told
 from workflows.reductions.divergence import diverge
 from workflows.reductions.pair_ensembles import combine
 from workflows.reductions.pictures import pictures
@@ -78,12 +82,15 @@ def reduce(
     if not force and read_inputs_digest(subject.name, objects) == subject.digest:
         return read_results(subject.name, objects), False
     cluster.start()
-    results = _reduce(subject, failed)
-    write_results(results, objects)
+    with turn(objects, f"reduce-{subject.name}"):  # one driver computes and publishes, another finds it done
+        if not force and read_inputs_digest(subject.name, objects) == subject.digest:
+            return read_results(subject.name, objects), False
+        results = _reduce(subject, failed, read_earlier(subject.name, objects))
+        write_results(results, objects)
     return results, True
 
 
-def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
+def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -> Results:
     plan, study = subject.plan, subject.plan.study
     whole = subject.panel()
     gated = subject.gate.judge(whole)
@@ -108,6 +115,8 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
     found, missing, searched = search(answers, categories[own], priced, study.ensembles)
+    looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
+    champions.remember(subject, answers, found)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -127,16 +136,22 @@ def _reduce(subject: Subject, failed: dict[str, str]) -> Results:
         *left_out,
         *unread,
     ]
-    return Results(
+    results = Results(
         study=study.name,
         data=subject.name,
         dataset_digest=plan.dataset.digest,
         inputs_digest=subject.digest,
-        **{name: tables.pop(name) for name in FIRST if name in tables},
+        **dict[str, Any]({name: tables.pop(name) for name in FIRST if name in tables}),
         more=tables,
         thumbnails=thumbnails,
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
         notes=notes,
-        provenance=provenance(study) | told(answers, [searched, *([ensembles.looked_up] if ensembles else [])]),
+        provenance=provenance(study) | counting.told(answers, looked_up),
     )
+    if earlier is None:
+        return results
+    if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
+        return replace(results, news=earlier.news)
+    told = news.since(earlier, results, panel, counts, answers, subject.objects)
+    return replace(results, news=told.plain())

@@ -5,33 +5,32 @@ On this machine alone there is nothing to do: weights are in the store already, 
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 from pathlib import Path
 
 import ray
 
-from overlap.errors import CheckpointError, OverlapError, StudyError
+from overlap.errors import CheckpointError, StudyError
 from overlap.identity import digest_file
 from overlap.images.shards import Shard
-from overlap.store import layout
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.keeping.references import STAGED
+from overlap.store import layout, memo
+from overlap.store.objects import Objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Architecture
 from overlap.zoo.factories import source_digest
-from workflows.cluster import Cluster, nodes, on
-from workflows.plan import Plan, location
+from workflows.cluster import Cluster
+from workflows.plan import Plan
 
 
 def stage_for_cluster(plan: Plan, objects: Objects, cluster: Cluster) -> Plan:
     """The same plan with everything where every node of a cluster finds it.
 
     Raises:
-        StudyError: a node does not see the store, or imports another factory than this machine or none.
+        StudyError: a node imports another factory than this machine, or none.
     """
     if cluster.address is None:
         return plan
-    _check_store(location(plan.study), objects)
     for architecture in {c.candidate.architecture.name: c.candidate.architecture for c in plan.checkpoints}.values():
         if architecture.source == "factory":
             _check_factory(architecture)
@@ -46,36 +45,12 @@ def stage_for_cluster(plan: Plan, objects: Objects, cluster: Cluster) -> Plan:
 def _in_store(shard: Shard, objects: Objects) -> Shard:
     if is_uri(shard.uri):
         return shard
-    key = layout.shards(digest_file(Path(shard.uri)))
+    digest = digest_file(Path(shard.uri))
+    key = layout.shards(digest)
+    memo.remember(memo.key(STAGED, digest), shard.name, objects)  # by which a clean-up knows whose it is
     if objects.head(key) is None:
         objects.put_file(key, Path(shard.uri))
     return replace(shard, uri=f"{objects.uri}/{key}")
-
-
-def _check_store(where: Location, objects: Objects) -> None:
-    """Write a mark here and look for it on every node: a folder may not be shared, a bucket may be out of reach."""
-    key = f"check/{secrets.token_hex(8)}"
-    objects.put(key, b"seen")
-    try:
-        asked = {
-            node.id: ray.remote(num_cpus=0)(_sees).options(scheduling_strategy=on(node)).remote(where, key)
-            for node in nodes()
-        }
-        for node, reference in asked.items():
-            reason = ray.get(reference)
-            if reason is not None:
-                raise StudyError(
-                    f"store {where.uri}: node {node[:8]} does not see it ({reason}); use s3:// or a shared folder"
-                )
-    finally:
-        objects.delete([key])
-
-
-def _sees(where: Location, key: str) -> str | None:
-    try:
-        return None if open_objects(where).head(key) is not None else "what was just written is not there"
-    except OverlapError as error:
-        return str(error)
 
 
 def _check_factory(architecture: Architecture) -> None:

@@ -34,6 +34,8 @@ class Stages:
     cluster: Cluster
     crew: Crew
     tell: Tell
+    patient: bool = False
+    """Whether checkpoints that failed as they are now, less than a day ago, are left alone."""
 
     def reduce_imports(self, name: str) -> Outcome:
         """Reduce predictions that were made elsewhere, where there is nothing to predict."""
@@ -72,9 +74,11 @@ class Stages:
         """Compute what is missing and certify checkpoints, until the store holds all that can be had."""
         publish.plan(plan, self.objects)
         damaged: Sequence[Record] = ()
+        known = publish.known_failures(plan, self.objects) if self.patient else {}
         for _ in range(ROUNDS):
-            failed = self._fan_out(plan, damaged, outcome) if plan.units else {}
-            outcome.failed.update(publish.failures(plan, failed, self.objects))
+            wanted = plan.less(known)
+            failed = self._fan_out(wanted, damaged, outcome) if wanted.units else {}
+            outcome.failed.update(publish.failures(plan, failed, self.objects, known))
             plan = refresh(plan, self.objects, verify=verify)
             damaged = certify(plan, self.cluster.map)
             for record in damaged:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +27,14 @@ from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
+from workflows.metrics import Metrics
 from workflows.remote import remote
 
 if TYPE_CHECKING:
     from overlap.inference import Inference
+
+DEVICE = "OVERLAP_DEVICE"
+"""Environment variable of a node: `cpu` computes on its CPUs, whatever GPUs are declared to Ray."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,34 @@ class Outcome:
     error: str | None = None
     """The checkpoint is at fault."""
     store_error: str | None = None
+    seconds: float | None = None
+    """Of the forward passes; None where nothing was computed."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a lease, and the seconds that it took on the worker."""
+
+    outcomes: list[Outcome]
+    device: str
+    seconds: float
+    """From beginning to end."""
+    waiting: float | None
+    """Since the lease before it ended, mostly for decoded images; None of the first lease of a fan-out."""
+    loading: float
+    """Spent on weights: fetching, building, copying to the device."""
+    computing: float
+    """Spent on forward passes."""
+    resident: tuple[str, ...] = ()
+    """Fingerprints of the checkpoints that need not be loaded."""
+    unfit: str | None = None
+    """Why this worker can run nothing."""
+
+    @property
+    def computed(self) -> float | None:
+        """Seconds of the forward passes where every unit of the lease was computed, else None."""
+        known = [one.seconds for one in self.outcomes if one.seconds is not None]
+        return sum(known) if known and len(known) == len(self.outcomes) else None
 
 
 @dataclass(frozen=True)
@@ -93,13 +126,24 @@ def fetch_ahead(where: Location, weights_digest: str) -> None:
 class Predictors:
     """One process with one device; runs one lease at a time, in the order in which they were given."""
 
-    def __init__(self, where: Location, gpu: bool, resident_bytes: int) -> None:
+    def __init__(self, where: Location, gpu: bool, resident_bytes: int, name: str) -> None:
         import torch
 
         from overlap.inference import Predictor
         from overlap.process import be_single_threaded
 
         self._objects = open_objects(where)
+        self._unfit: str | None = None
+        self._metrics = Metrics(name)
+        self._ended: float | None = None
+        if gpu and os.environ.get(DEVICE) == "cpu":
+            gpu = False
+        if gpu and not torch.cuda.is_available():
+            self._unfit = (
+                f"node {platform.node()} has GPUs for Ray, but torch finds none there that it can use; install torch "
+                f"for its CUDA driver, or start the node with --num-gpus=0 (or {DEVICE}=cpu, to compute on its CPUs)"
+            )
+            gpu = False
         if gpu:
             resident_bytes = torch.cuda.mem_get_info()[1] // 2
             self._device = torch.cuda.get_device_name()
@@ -117,17 +161,35 @@ class Predictors:
         shards: tuple[str, ...],
         replaces: list[Record | None],
         *batches: Any,
-    ) -> list[Outcome]:
+    ) -> Report:
         """Run a lease: each unit is predicted, then stored and certified while the next is predicted."""
+        started = time.perf_counter()
+        waiting = None if self._ended is None else started - self._ended
         if context != self._context:
             self._context = context
             data, self._shards, self._batch_size = ray.get(context.reference)
             self._ledger = Ledger(self._objects, data)
+            waiting = None
+        if self._unfit is not None:
+            return Report([], self._device, 0.0, waiting, 0.0, 0.0, unfit=self._unfit)
+        self._loading = self._computing = 0.0
         said = [
             self._predict(checkpoint, name, damaged, pixels)
             for name, damaged, pixels in zip(shards, replaces, batches, strict=True)
         ]
-        return [each.result() if isinstance(each, Future) else each for each in said]
+        outcomes = [each.result() if isinstance(each, Future) else each for each in said]
+        self._ended = time.perf_counter()
+        report = Report(
+            outcomes,
+            self._device,
+            self._ended - started,
+            waiting,
+            self._loading,
+            self._computing,
+            self._predictor.resident,
+        )
+        self._metrics.tell(report, self._ledger.data, sum(len(self._shards[name]) for name in shards))
+        return report
 
     def _predict(
         self, checkpoint: Checkpoint, name: str, damaged: Record | None, pixels: Any
@@ -139,7 +201,10 @@ class Predictors:
                 if held.readable:
                     return Outcome(name)
                 damaged = held
+            started = time.perf_counter()
             found = self._predictor.predict(checkpoint, pixels, self._batch_size)
+            self._loading += time.perf_counter() - started - found.seconds
+            self._computing += found.seconds
         except (CheckpointError, DamagedObject) as error:
             return Outcome(name, error=str(error))
         except StoreError as error:
@@ -174,7 +239,7 @@ class Predictors:
             return Outcome(name, error=f"checkpoint '{checkpoint.id}': {error}")
         except StoreError as error:
             return Outcome(name, store_error=str(error))
-        return Outcome(name)
+        return Outcome(name, seconds=found.seconds)
 
     def _provenance(self, batch_size: int) -> dict[str, Any]:
         import torch

@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis import truths
+from overlap.analysis import bits, truths
 from overlap.analysis.compiler import compiled
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
-
-IMAGES_PER_PRODUCT = 16_384
-"""Images of one float32 product: its sums of zeros and ones are exact (below 2**24), and memory is bounded."""
 
 
 @dataclass(frozen=True)
@@ -70,36 +67,48 @@ def pair_counts(prediction: NDArray[Any], labels: NDArray[Any]) -> PairCounts:
 
 def joint_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:
     """Images that both a row model and a column model get right: correctness (R, n) and (C, n) to counts (R, C)."""
-    both = np.zeros((len(rows), len(columns)), np.int64)
-    for start in range(0, rows.shape[1], IMAGES_PER_PRODUCT):
-        images = slice(start, start + IMAGES_PER_PRODUCT)
-        right = rows[:, images].astype(np.float32)
-        also_right = right if columns is rows else columns[:, images].astype(np.float32)
-        both += (right @ also_right.T).astype(np.int64)
-    return both
+    right = bits.packed(rows)
+    return bits.joint(right, right if columns is rows else bits.packed(columns))
+
+
+def narrow(prediction: NDArray[Any]) -> NDArray[Any]:
+    """Class numbers in the fewest bits that tell them apart, int16 or int32: half the memory to go through."""
+    numbers = np.iinfo(np.int16)
+    fits = (
+        prediction.dtype == np.int16
+        or not prediction.size
+        or (prediction.min() >= numbers.min and prediction.max() <= numbers.max)
+    )
+    return np.ascontiguousarray(prediction, np.int16 if fits else np.int32)
 
 
 def disagreement_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:
     """Images to which a row and a column model give different classes: predictions (R, n), (C, n) to (R, C)."""
-    first = np.ascontiguousarray(rows, np.int32)
-    second = first if columns is rows else np.ascontiguousarray(columns, np.int32)
+    first = narrow(rows)
+    second = first if columns is rows else narrow(columns)
+    if first.dtype != second.dtype:
+        first, second = first.astype(np.int32), second.astype(np.int32)
     different = np.zeros((len(rows), len(columns)), np.int64)
-    _add_differences(first, second, different)
+    _add_differences(first, second, columns is rows, different)
     return different
 
 
 @compiled
-def _add_differences(rows: NDArray[np.int32], columns: NDArray[np.int32], different: Counts) -> None:
-    block = 2048  # 8 KiB a model: a few hundred models stay in the second-level cache
+def _add_differences(rows: NDArray[Any], columns: NDArray[Any], same: bool, different: Counts) -> None:
+    block = 2048  # 4 KiB a model: a few hundred models stay in the second-level cache
     for start in range(0, rows.shape[1], block):
         for i in range(rows.shape[0]):
             first = rows[i, start : start + block]
-            for j in range(columns.shape[0]):
+            for j in range(i + 1 if same else 0, columns.shape[0]):
                 second = columns[j, start : start + block]
-                count = np.int32(0)  # as wide as a class, so that the loop below becomes vector instructions
+                count = np.int16(0)  # as narrow as a class, so that the loop below becomes vector instructions
                 for x in range(len(first)):
-                    count = np.int32(count + (first[x] != second[x]))
+                    count = np.int16(count + (first[x] != second[x]))
                 different[i, j] += count
+    if same:
+        for i in range(rows.shape[0]):
+            for j in range(i):
+                different[i, j] = different[j, i]
 
 
 def expected_inconsistency(accuracy_a: Fractions, accuracy_b: Fractions) -> Fractions:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from overlap.commands import scheduled
 from overlap.commands.arguments import ADDRESS, AS_JSON, STUDY
 from overlap.printing import show
 
@@ -36,16 +37,43 @@ def demo(folder: Path, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, for a smoke run; kept apart.")
 @click.option("--verify", is_flag=True, help="Hash everything again and check every certified object.")
 @click.option("--offline", is_flag=True, help="Ask no hub and no web server for weights (also HF_HUB_OFFLINE=1).")
+@click.option("--if-new", is_flag=True, help="First look, without any cluster, whether there is anything to do.")
+@click.option("--detach", is_flag=True, help="With --if-new and a dashboard's address: send the job and leave.")
+@click.option("--baked-in", is_flag=True, help="Of that job, as of submit.")
+@click.option("--shared", type=click.Path(path_type=Path), multiple=True, help="Of that job, as of submit.")
+@click.option("--env", multiple=True, metavar="NAME", help="Of that job, as of submit.")
 @AS_JSON
-def run(study: Path, address: str | None, limit: int | None, verify: bool, offline: bool, as_json: bool) -> None:
+def run(
+    study: Path,
+    address: str | None,
+    limit: int | None,
+    verify: bool,
+    offline: bool,
+    if_new: bool,
+    detach: bool,
+    baked_in: bool,
+    shared: tuple[Path, ...],
+    env: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Bring a study up to date: predict what is missing, reduce, report. Run it again whenever something may be new."""
-    from overlap.console import Terminal
     from overlap.study import load_study
-    from workflows.run import run as run_study
 
+    excluded = {"--limit": limit is not None, "--verify": verify, "--offline": offline}
+    of_jobs = {"--detach": detach, "--baked-in": baked_in, "--shared": bool(shared), "--env": bool(env)}
+    scheduled.check(address, if_new=if_new, excluded=excluded, of_jobs=of_jobs)
     loaded = load_study(study)
-    with Terminal() as terminal:
-        outcomes = run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline)
+    if if_new:
+        found = scheduled.run_if_new(
+            loaded, address, detach=detach, as_json=as_json, baked_in=baked_in, shared=shared, env=env
+        )
+        _conclude(loaded, found, as_json)
+    from overlap.console import Terminal
+    from workflows.run import run as run_study
+    from workflows.submission.outcome import left_in_store
+
+    with Terminal() as terminal, left_in_store(loaded) as outcomes:
+        outcomes.extend(run_study(loaded, terminal, address=address, limit=limit, verify=verify, offline=offline))
     _conclude(loaded, outcomes, as_json)
 
 
@@ -70,7 +98,7 @@ def plan(study: Path, explain: bool, gpu_memory: float | None, address: str | No
     show(explanation.as_json(planned), as_json, lambda: explanation.lines(planned, explain))
 
 
-def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
+def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> NoReturn:
     """Say what a run came to, and exit with its code."""
     from overlap.report.across import across_text
     from overlap.report.summary import summary_text
@@ -88,6 +116,8 @@ def _conclude(study: Study, outcomes: list[Outcome], as_json: bool) -> None:
             )
         if outcome.tracking_error:
             click.echo(f"warning: {outcome.tracking_error}; `overlap sync {study.path}` fills it in later", err=True)
+        if outcome.notify_error:
+            click.echo(f"warning: {outcome.notify_error}", err=True)
         if as_json:
             click.echo(json.dumps(outcome.summary()))
         elif outcome.results is not None:

@@ -1,9 +1,8 @@
-"""From encoded images to uint8 batches: each image is decoded once, then prepared for every signature that is asked."""
+"""From encoded images to uint8 batches: each is decoded once (by each decoder), then prepared for every signature."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from overlap.errors import DataError, gist
 from overlap.images.shards import Shard, add_to_digest, read_samples
+from overlap.zoo.decoders import open_image
 from overlap.zoo.preprocessing import Signature, from_signature
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def decode(
     Raises:
         DataError: an image is corrupt, or the shard is no longer the one that was indexed.
     """
-    from PIL import Image
-
     prepared = {signature: from_signature(signature) for signature in signatures}
     transforms = {signature: preparation.transform() for signature, preparation in prepared.items()}
+    decoders = {preparation.decoder for preparation in prepared.values()}
     batches = {
         signature: np.empty((len(shard), *preparation.input_size, 3), np.uint8)
         for signature, preparation in prepared.items()
@@ -44,10 +43,9 @@ def decode(
         if row >= len(shard):
             break
         try:
-            with Image.open(io.BytesIO(sample.image)) as opened:
-                image = opened.convert("RGB")
+            images = {decoder: open_image(sample.image, decoder) for decoder in decoders}
             for signature, transform in transforms.items():
-                batches[signature][row] = transform(image)
+                batches[signature][row] = transform(images[prepared[signature].decoder])
         except MemoryError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more for damaged bytes

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from overlap.report import readings
-from overlap.report.drawings import by_category, gains, heatmap, trajectory
+from overlap.report.drawings import by_category, gains, heatmap, timeline, trajectory
 from overlap.report.findings import find
 from overlap.report.measures import CHOICES
 from overlap.report.plots import PLOTS, Plot
 from overlap.report.results import Results
+from overlap.report.schedule import balance
 from overlap.report.sentences import divergence, ensembles
 from overlap.report.sentences.sentence import Sentence
 
@@ -24,7 +25,7 @@ SEARCHES = 6
 
 ORDER = (
     *("categories", "axes", "kappa", "difficulty", "gains", "conversion", "weak", "pools", "greedy", "optimism"),
-    *("pareto", "theta", "specialisation", "groups", "mixing", "compression", "cka", "downstream"),
+    *("pareto", "theta", "specialisation", "groups", "mixing", "compression", "cka", "downstream", "schedule"),
 )
 """Names of figures, before a dash, in the order of the page."""
 
@@ -78,6 +79,9 @@ def _figures(results: Results) -> Iterator[Figure]:
     for plot in PLOTS:
         if _drawable(plot, results):
             yield Figure(plot.name, plot.title, plot.draw(results), plot.reading, says=plot.says(results))
+    if results.schedule is not None and balance(results.schedule) is not None:
+        svg = timeline.draw(results.schedule, "schedule")
+        yield Figure("schedule", "What every worker did when", svg, readings.SCHEDULE)
     searches = find(results).searches
     single = trajectory.baseline(searches)
     for number, search in enumerate(searches[:SEARCHES], start=1):

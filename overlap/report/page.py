@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from overlap.news import News, of_plain
 from overlap.report import thumbnails
 from overlap.report.absences import absences
 from overlap.report.carried import carried
@@ -21,8 +22,10 @@ from overlap.report.figures import Figure, draw_figures, left_out
 from overlap.report.findings import find
 from overlap.report.grids import GRIDS
 from overlap.report.meanings import MEANINGS
+from overlap.report.news import KINDS, ensemble_sentence, headline, model_line, size_row
 from overlap.report.palette import every_colour, label
 from overlap.report.results import Results
+from overlap.report.schedule import balance, workers
 from overlap.report.wording import number, percent, points
 
 SCRIPTS = ("dom", "unpack", "filter", "grid", "heat", "panel", "model", "pair", "start")
@@ -53,6 +56,7 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
     return environment.get_template("page.html.j2").render(
         results=results,
         findings=find(results),
+        news=None if (told := of_plain(results.news)) is None else _news(told),
         figures={figure.name: figure for figure in drawn},
         said=[figure for figure in drawn if figure.says is not None and not figure.name.startswith("categories-")],
         standings=STANDINGS,
@@ -66,11 +70,24 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
         thumbnails=_embedded(thumbnails.carried(results)),
         class_names=_embedded(class_names(results)),
         absences=absences(tables),
+        balance=None if results.schedule is None else balance(results.schedule),
+        workers=[] if results.schedule is None else workers(results.schedule).to_dicts(),
         meanings={name: MEANINGS[name] for table in tables.values() for name in table.columns if name in MEANINGS},
         colours=every_colour(),
         css=Markup((folder / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
     )
+
+
+def _news(news: News) -> dict[str, Any]:
+    """What the section on what is new shows."""
+    return {
+        "of": news,
+        "headline": headline(news),
+        "models": [(one, KINDS[one.change], model_line(one).removeprefix(one.model)) for one in news.models],
+        "ensembles": ensemble_sentence(news),
+        "sizes": [size_row(one) for one in news.sizes],
+    }
 
 
 def class_names(results: Results) -> Mapping[int, str]:

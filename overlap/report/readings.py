@@ -118,3 +118,10 @@ DOWNSTREAM = (
     "data set. Concatenation has more features, so compare with the mixed features above before calling it "
     "diversity. The best of many pairs is an optimistic estimate."
 )
+
+SCHEDULE = (
+    "A row is a worker, a bar one lease of some units of a checkpoint; light is loading weights, full is computing, "
+    "grey is waiting for the store. White in between is waiting for decoded images. The dashed line is where all would "
+    "have ended with the work shared out perfectly: rows that stop long before the others, or begin late, are what it "
+    "cost."
+)

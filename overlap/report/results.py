@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -48,6 +49,10 @@ class Results:
     first two. Words in backticks are set as code."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Versions, git hash, device, dates: printed as they are."""
+    news: Mapping[str, Any] | None = None
+    """What is new since the reduction before (`overlap.news.News`, as plain JSON); None of a first one."""
+    schedule: pl.DataFrame | None = None
+    """How the last fan-out over the data set ran (`overlap.store.schedules`): no result, and no part of the digest."""
 
     def __post_init__(self) -> None:
         """Refuse tables the views cannot read.

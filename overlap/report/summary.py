@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from overlap.news import of_plain
 from overlap.report.findings import Findings, Search, find
+from overlap.report.news import headline, news_lines
 from overlap.report.palette import label
 from overlap.report.results import Results
 from overlap.report.tested import tested
@@ -47,6 +49,8 @@ def summary(results: Results, *, report: str | None = None, tracking: str | None
         parts += [Text(), *(Text(f"{heading:{width}}  {said}") for heading, said in lines)]
     if found.best_search:
         parts += [Text(), _steps(found.best_search)]
+    if (news := of_plain(results.news)) is not None:
+        parts += [Text(), Text.assemble(("What is new  ", "bold"), headline(news)), *map(Text, news_lines(news))]
     if results.absent:
         parts += [Text(), Text(f"Not in these tables: {', '.join(results.absent)} (`overlap status` says why)")]
     if report:

@@ -139,13 +139,19 @@ class Folder:
             except OSError as error:
                 raise disk_error(error, path) from error
 
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        """As `Objects.unfinished`."""
+        for left in sorted(self.root.rglob(f"{PREFIX}*{SUFFIX}")):
+            with suppress(FileNotFoundError):
+                yield _info(left.relative_to(self.root).as_posix(), left.stat())
+
     def sweep(self, older_than: float) -> int:
         """As `Objects.sweep`."""
         limit, swept = time.time() - older_than, 0
-        for left in self.root.rglob(f"{PREFIX}*{SUFFIX}"):
-            with suppress(FileNotFoundError):
-                if left.stat().st_mtime <= limit:
-                    left.unlink()
+        for left in self.unfinished():
+            if left.modified <= limit:
+                with suppress(FileNotFoundError):
+                    (self.root / left.key).unlink()
                     swept += 1
         return swept
 

@@ -238,6 +238,36 @@ def _with_truth(data: str, truth: str | None) -> str:
     return check_data(data) + (f"@{check_data(truth)}" if truth else "")
 
 
+def turns(name: str) -> str:
+    """Who is at something that one driver does at a time."""
+    return f"turns/{name}/"
+
+
+def turn_of(name: str, number: int) -> str:
+    """One turn, by its number."""
+    return f"{turns(name)}{number:08}.json"
+
+
 def snapshot(data: str) -> str:
     """What the last run resolved a data set to: checkpoints by name and fingerprint, shards, what was refused."""
     return f"studies/{check_data(data)}.json"
+
+
+def job(submission: str) -> str:
+    """What came of a Ray job, by its submission id."""
+    return f"{jobs_prefix(submission)}.json"
+
+
+def jobs_prefix(stem: str) -> str:
+    """The outcomes of all jobs whose submission ids begin so."""
+    return f"jobs/{stem}"
+
+
+def schedule(data: str, started: int, identifier: str) -> str:
+    """How a fan-out ran; `started` in UTC seconds, so that keys in order are fan-outs in order."""
+    return f"{schedules_prefix(data)}{started:012d}-{identifier}.parquet"
+
+
+def schedules_prefix(data: str) -> str:
+    """How every fan-out over a data set ran."""
+    return f"schedules/{check_data(data)}/"

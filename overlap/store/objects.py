@@ -84,6 +84,11 @@ class Objects(Protocol):
         """Remove objects; those that are not there are passed over."""
         ...
 
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        """What killed writers left invisible, and what living ones are writing: by the name of the hidden file, or the
+        key that an upload is for; sorted, with what it takes and its last sign of life."""
+        ...
+
     def sweep(self, older_than: float) -> int:
         """Remove what killed writers left invisible for this many seconds; how many such remains there were."""
         ...

@@ -144,6 +144,8 @@ class Bucket:
             except ClientError as error:
                 if error_code(error) in {"404", "NoSuchKey"}:
                     return None
+                if error_code(error) == "403":  # which has no body; a listing is refused with the reason
+                    client.list_objects_v2(Bucket=self.bucket, Prefix=at["Key"], MaxKeys=1)
                 raise
         return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"].timestamp())
 
@@ -159,18 +161,29 @@ class Bucket:
                     refusal = ClientError({"Error": dict(error)}, "DeleteObjects")  # type: ignore[typeddict-item]
                     raise store_error(refusal, f"s3://{self.bucket}/{error.get('Key')}", self.endpoint_url)
 
-    def sweep(self, older_than: float) -> int:
-        """As `Objects.sweep`: multipart uploads that were neither completed nor aborted."""
-        limit, swept = time.time() - older_than, 0
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        """As `Objects.unfinished`: multipart uploads that were neither completed nor aborted; the etag is their id."""
+        start = len(self._name(""))
         with self._named("") as (client, _):
             pages = client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self._name("") if self.prefix else ""
             )
-            for page in pages:
-                for left in page.get("Uploads", ()):
-                    if left["Initiated"].timestamp() <= limit:
-                        client.abort_multipart_upload(Bucket=self.bucket, Key=left["Key"], UploadId=left["UploadId"])
-                        swept += 1
+            left = [upload for page in pages for upload in page.get("Uploads", ())]
+            for upload in sorted(left, key=lambda each: (each["Key"], each["UploadId"])):
+                parts = client.get_paginator("list_parts").paginate(
+                    Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+                size = sum(part["Size"] for page in parts for part in page.get("Parts", ()))
+                yield ObjectInfo(upload["Key"][start:], size, upload["UploadId"], upload["Initiated"].timestamp())
+
+    def sweep(self, older_than: float) -> int:
+        """As `Objects.sweep`."""
+        limit, swept = time.time() - older_than, 0
+        for left in list(self.unfinished()):
+            if left.modified <= limit:
+                with self._named(left.key) as (client, at):
+                    client.abort_multipart_upload(**at, UploadId=left.etag)
+                swept += 1
         return swept
 
     def _read(self, key: str, **which: Any) -> bytes:

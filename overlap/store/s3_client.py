@@ -6,11 +6,13 @@ and that no message holds a secret. Credentials are looked for where every AWS t
 
 from __future__ import annotations
 
+import datetime
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import (
@@ -22,6 +24,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.utils import parse_timestamp
 from urllib3.exceptions import HTTPError
 
 from overlap.errors import ObjectMissing, StoreError
@@ -46,9 +49,14 @@ _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN
 _CODES = {
     "no such bucket {at}; create it or correct the store's uri": {"NoSuchBucket"},
     "refused {at} ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY and what they are allowed": {
-        *("AccessDenied", "AllAccessDisabled", "AccountProblem", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"),
-        *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "401", "403"),
+        *("AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "InvalidToken"),
+        *("SignatureDoesNotMatch", "401", "403"),
     },
+    "the credentials have expired {at} ({code}); renew them, or use a role that renews them, and run again: what is "
+    "certified stays": {
+        *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"),
+    },
+    "this machine's clock differs from the server's {at} ({code}); start NTP on both": {"RequestTimeTooSkewed"},
     "the store {at} is full ({code}); free some space and run again": {
         *("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"),
     },
@@ -79,7 +87,7 @@ def connect(bucket: str, prefix: str, endpoint_url: str | None) -> S3Client:
         client = _clients.get(server)
         if client is None or (*server, bucket) not in _reached:
             try:
-                session = boto3.session.Session()
+                session = _session()
                 hasty = _client(session, endpoint_url, _HASTY)
                 try:
                     hasty.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
@@ -123,6 +131,25 @@ def error_code(error: BaseException) -> str:
 
 def _endpoint(endpoint_url: str | None) -> str | None:
     return endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _session() -> boto3.session.Session:
+    """Credentials and settings as every AWS tool finds them; dates are read quickly.
+
+    Of a page of a listing botocore's own way with dates takes four fifths of the time.
+    """
+    found = botocore.session.get_session()
+    found.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    return boto3.session.Session(botocore_session=found)
+
+
+def _moment(text: Any) -> datetime.datetime:
+    """A date as S3 writes it in listings, or as botocore reads any other."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return parse_timestamp(text)
+    return moment if moment.tzinfo is not None else parse_timestamp(text)
 
 
 def _client(session: boto3.session.Session, endpoint_url: str | None, waits: dict[str, Any]) -> S3Client:

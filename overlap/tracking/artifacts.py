@@ -5,11 +5,13 @@ Small tables are written as CSV too, since MLflow shows those in place and parqu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from overlap.report.figures import Figure
 from overlap.report.results import Results
+from overlap.report.schedule import workers
 
 SHOWN_IN_PLACE = (
     *("models", "categories", "ensembles", "divergence_categories", "category_tests", "axes", "gain_fits", "searches"),
@@ -27,7 +29,12 @@ def write(folder: Path, results: Results, figures: Sequence[Figure], page: str |
         table.write_parquet(tables / f"{name}.parquet")
         if name in SHOWN_IN_PLACE:
             table.write_csv(tables / f"{name}.csv")
+    if results.schedule is not None:
+        results.schedule.write_parquet(tables / "schedule.parquet")
+        workers(results.schedule).write_csv(tables / "workers.csv")
     for figure in figures:
         (drawings / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    if results.news is not None:
+        (folder / "news.json").write_text(json.dumps(results.news, indent=2, ensure_ascii=False), encoding="utf-8")
     if page is not None:
         (folder / "report.html").write_text(page, encoding="utf-8")

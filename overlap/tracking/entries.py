@@ -14,12 +14,18 @@ from dataclasses import dataclass, field
 from overlap import __version__
 from overlap.analysis.shares import wilson
 from overlap.identity import fingerprint
+from overlap.news import of_plain
 from overlap.report.findings import find
+from overlap.report.news import headline
 from overlap.report.results import Results
+from overlap.report.schedule import balance
 
 SCHEMA = 1
 """Raise it when entries of the same results come to say something else: every run is then filled again."""
 TRAINING = ("dataset", "framework", "architecture", "hyper_parameters", "seed", "parent", "teacher")
+NEWS = ("added", "replaced", "back", "withdrawn", "failed", "quarantined")
+TAG = 500
+"""Characters of a tag at most."""
 SCALARS = ("n", "accuracy", "top5", "nll", "ece", "temperature", "noise_floor_ei")
 
 
@@ -37,6 +43,8 @@ class Entry:
     """(name, value, step)."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Further tags; they may change."""
+    beside: tuple[tuple[str, float, int], ...] = ()
+    """Further metrics, about how it was computed: written when the run is filled, and no reason to fill it again."""
 
     @property
     def key(self) -> str:
@@ -45,7 +53,7 @@ class Entry:
 
     @property
     def content(self) -> str:
-        """Short fingerprint of all that is written."""
+        """Short fingerprint of all that is written, but for what is beside the results."""
         values = [[name, value, step] for name, value, step in self.metrics]
         return fingerprint({"schema": SCHEMA, "params": self.params, "metrics": values, "about": self.about})
 
@@ -91,18 +99,32 @@ def reduction(results: Results) -> Entry:
             metrics.append((metric_name(f"{search.name}/accuracy_select"), step.accuracy_select, step.number))
             if step.accuracy_test is not None:
                 metrics.append((metric_name(f"{search.name}/accuracy_test"), step.accuracy_test, step.number))
-    identity = {
-        "data": results.data,
-        "dataset_digest": results.dataset_digest,
-        "inputs_digest": results.inputs_digest,
-    }
+    about = {"drawn_by": f"overlap {__version__}", "absent": str(len(results.absent))}
+    news = of_plain(results.news)
+    if news is not None:
+        metrics += _metrics({f"new/{kind}": sum(one.change == kind for one in news.models) for kind in NEWS})
+        for size in news.sizes:
+            of_size = {"gain": size.gain, "gain_low": size.gain_low, "gain_high": size.gain_high, "beyond": size.beyond}
+            named = {f"new/ensemble_{name}": value for name, value in of_size.items() if value is not None}
+            metrics += [(name, value, size.size) for name, value, _ in _metrics(named)]
+        previous = _reduced(results.data, news.since_dataset, news.since)
+        about |= {"previous": Entry("reduction", "", previous).key, "previous_inputs": news.since}
+        about |= {"new": headline(news)[:TAG]}
+    identity = _reduced(results.data, results.dataset_digest, results.inputs_digest)
+    ran = None if results.schedule is None else balance(results.schedule)
     return Entry(
         "reduction",
         f"pairs and ensembles · {results.data}",
         identity,
         metrics=tuple(metrics),
-        about={"drawn_by": f"overlap {__version__}", "absent": str(len(results.absent))},
+        about=about,
+        beside=() if ran is None else _metrics(ran.metrics),
     )
+
+
+def _reduced(data: str, dataset_digest: str, inputs_digest: str) -> dict[str, str]:
+    """What makes the run of a reduction that run."""
+    return {"data": data, "dataset_digest": dataset_digest, "inputs_digest": inputs_digest}
 
 
 def invocation(identifier: str, about: Mapping[str, str]) -> Entry:

@@ -159,7 +159,7 @@ class Tracker:
             run.info.run_id,
             metrics=[
                 Metric(metric, value, moment, step, model_id=model_id, dataset_name=name, dataset_digest=digest)
-                for metric, value, step in entry.metrics
+                for metric, value, step in (*entry.metrics, *entry.beside)
             ],
             params=[Param(key, value) for key, value in entry.params.items()],
             tags=[RunTag(key, value) for key, value in tags_of(entry).items()],

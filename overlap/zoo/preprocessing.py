@@ -6,18 +6,13 @@ deviation are kept apart from it: they are applied on the device, and checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from overlap.checkpoint_sections import Preprocess
 from overlap.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL.Image import Image
+from overlap.zoo.decoders import Pixels, prepare
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -39,6 +34,7 @@ class Preprocessing:
     """Explicit length of the shorter side before the crop, in pixels."""
     interpolation: str = "bicubic"
     decoder: str = "pillow"
+    """`pillow`, or `torchvision` (see `decoders`)."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -54,8 +50,8 @@ class Preprocessing:
         """Size of one prepared image (uint8, three channels)."""
         return 3 * self.input_size[0] * self.input_size[1]
 
-    def transform(self) -> Callable[[Image], NDArray[np.uint8]]:
-        """The geometric part, from an RGB image to uint8 pixels of shape (height, width, 3)."""
+    def transform(self) -> Pixels:
+        """The geometric part, from what `decoders.open_image` gives to uint8 pixels of shape (height, width, 3)."""
         from timm.data.transforms import str_to_interp_mode
         from timm.data.transforms_factory import transforms_imagenet_eval
         from torchvision import transforms
@@ -78,7 +74,7 @@ class Preprocessing:
                 use_prefetcher=True,
             )
             geometry = transforms.Compose(whole.transforms[:-1])  # without the conversion to a channels-first tensor
-        return lambda image: np.asarray(geometry(image), dtype=np.uint8)
+        return prepare(geometry, self.decoder)
 
 
 Signature = tuple[tuple[str, Any], ...]
@@ -124,6 +120,8 @@ def override(base: Preprocessing, wish: Preprocess) -> Preprocessing:
             f"the shorter side is resized to {changed.resize}, less than the crop of "
             f"{changed.input_size[0]}x{changed.input_size[1]}; give preprocess.resize or preprocess.crop_pct"
         )
+    if changed.decoder == "torchvision" and changed.interpolation == "lanczos":
+        raise CheckpointError("tensors are not resized by lanczos; give preprocess.decoder = 'pillow'")
     if changed.crop_mode != "border":
         if "fill" in given:
             raise CheckpointError("preprocess.fill is the padding of crop_mode = 'border'; leave it out")

@@ -232,7 +232,7 @@ def _candidate(
     return Candidate(
         id=entry.id,
         architecture=architecture,
-        preprocessing=override(base, entry.preprocess),
+        preprocessing=override(replace(base, decoder=study.predict.decoder), entry.preprocess),
         numeric=Numeric.of(study.predict.dtype),
         classes=head,
         class_map=mapped,

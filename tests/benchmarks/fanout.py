@@ -1,16 +1,19 @@
-"""The fan-out against the work itself: k cheap checkpoints over photographs that are decoded once.
+"""The fan-out against the work itself, and beside what is run instead: 8 cheap checkpoints over photographs.
 
 The work itself is d, one decode pass, and F, the bare forwards of all checkpoints over decoded arrays, each by as many
-single-threaded processes as overlap has predictors. A user with a separate pass for each checkpoint pays k d + F.
+single-threaded processes as overlap has predictors: on processors, that is also what decoding and forward passes take
+that overlap perfectly. A user with a separate pass for each checkpoint pays k d + F.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,12 @@ from overlap.store.ledger import Ledger
 from overlap.store.objects import open_objects
 from overlap.study import Study, load_study
 from overlap.zoo.checkpoint import Checkpoint
+from tests.benchmarks import ray_data
+from tests.benchmarks.comparison import Comparison, Found, Said, Spread, ratio, show
+from tests.benchmarks.evaluation_loop import EvaluationLoop, unpack
+from tests.benchmarks.options import Options
 from tests.benchmarks.photographs import photograph_shards
-from tests.benchmarks.table import Row, peak_memory, show
+from tests.benchmarks.table import peak_memory
 from workflows.cluster import Cluster
 from workflows.crew import Crew
 from workflows.fanout import FanOut
@@ -46,7 +53,7 @@ CHEAP: tuple[tuple[str, dict[str, int]], ...] = (
     ("test_resnet", {}),
 )
 """Architectures whose forward pass is cheap beside decoding a photograph."""
-ROUNDS = 5
+Networks = tuple[tuple[str, dict[str, int]], ...]
 BATCH = BATCH_SIZES["cpu"]
 
 
@@ -95,7 +102,7 @@ def bare_forward(checkpoints: list[Checkpoint], weights: list[Path]) -> int:
     return rows
 
 
-def make_study(folder: Path, images: int, shards: int, networks: tuple[tuple[str, dict[str, int]], ...]) -> Study:
+def make_study(folder: Path, images: int, shards: int, networks: Networks, size: int = INPUT) -> Study:
     """A study of random networks over photographs."""
     import timm
     import torch
@@ -106,58 +113,137 @@ def make_study(folder: Path, images: int, shards: int, networks: tuple[tuple[str
         '[tracking]\nuri = "none"',
     ]
     for name, arguments in networks:
-        path = folder / f"{name}.safetensors"
+        path = weights_of(folder, name)
         if not path.exists():
             torch.manual_seed(0)
             save_file(timm.create_model(name, num_classes=10, **arguments).state_dict(), path)
         given = ", ".join(f"{key} = {value}" for key, value in arguments.items())
         lines.append(
             f'[[checkpoint]]\nid = "{name}"\nsource = "timm:{name}"\nweights = "{path}"\narguments = {{ {given} }}\n'
-            f'preprocess = {{ input_size = {INPUT}, crop_pct = 0.875, interpolation = "bicubic" }}'
+            f'preprocess = {{ input_size = {size}, crop_pct = 0.875, interpolation = "bicubic" }}'
         )
     (folder / "study.toml").write_text("\n".join(lines))
     return load_study(folder / "study.toml")
 
 
-def measure(folder: Path, images: int, shards: int) -> None:
-    """Print the table of the fan-out."""
-    study = make_study(folder, images, shards, CHEAP)
-    with Cluster(None, folder) as cluster:
-        cluster.start()
-        plan = make_plan(study, "photos", mapper=cluster.map)
-        crew = Crew(study)
-        processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
-        rounds = [_round(plan, crew, processes, number) for number in range(ROUNDS + 1)][1:]  # the first one warms up
-        crew.dismiss()
-        for process in processes:
-            process.stop()
-    decode_times, forward_times, walls = (np.array(column) for column in zip(*rounds, strict=True))
-    work = decode_times + forward_times
-    ideal = (len(CHEAP) * decode_times + forward_times) / work
-    gain = (len(CHEAP) * decode_times + forward_times) / walls
-    show(
-        f"{len(CHEAP)} checkpoints x {images} photographs, input {INPUT}, {len(processes)} cores, medians of {ROUNDS}",
-        [
-            Row("one decode pass (d)", decode_times, "s"),
-            Row("bare forwards of all checkpoints (F)", forward_times, "s"),
-            Row("overlap, from shards to certified predictions", walls, "s"),
-            Row("overlap / (d + F), limit 1.15", walls / work, "x"),
-            Row("ideal gain over separate passes, (k d + F) / (d + F)", ideal, "x"),
-            Row("overlap's gain over separate passes", gain, "x"),
-            Row("share of the ideal gain, at least 0.85", gain / ideal, "x"),
-        ],
-    )
-    print(f"peak resident memory of the driver: {peak_memory():.2f} GiB (limit 1.5)")
+def weights_of(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
 
 
-def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[float, float, float]:
-    """One interleaved round: d, F and overlap's wall time, in seconds."""
+@dataclass
+class Times:
+    """Seconds of every round."""
+
+    decode: list[float] = field(default_factory=list)
+    forward: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    loop: list[float] = field(default_factory=list)
+    data: list[float] = field(default_factory=list)
+    """Ray Data, over all shards."""
+    few: list[float] = field(default_factory=list)
+    """Ray Data, over a quarter of them."""
+
+    @property
+    def work(self) -> list[float]:
+        """One decode pass and all forwards."""
+        return [one + other for one, other in zip(self.decode, self.forward, strict=True)]
+
+
+class Race:
+    """Overlap, the work itself and what is run instead, over one study, in interleaved rounds on one Ray."""
+
+    def __init__(self, folder: Path, study: Study, networks: Networks, size: int, *, data: bool = True) -> None:
+        """Nothing starts yet.
+
+        Args:
+            folder: for what is written.
+            study: of the networks.
+            networks: in timm.
+            size: of the square that they see.
+            data: whether Ray Data takes part.
+        """
+        self._folder, self._study = folder, study
+        self._shards = sorted(str(path) for path in (folder / "photos").glob("*.tar"))
+        named = [(name, dict(arguments), weights_of(folder, name)) for name, arguments in networks]
+        self.loop = EvaluationLoop(named, unpack(self._shards, folder / "unpacked"), size)
+        self._networks, self._size, self._data = named, size, data
+        self.images_decoded = 0
+        """By overlap, in each round."""
+
+    def run(self, rounds: int) -> Times:
+        """The rounds that count; one before them warms up."""
+        times = Times()
+        with Cluster(None, self._folder) as cluster:
+            cluster.start()
+            plan = make_plan(self._study, "photos", mapper=cluster.map)
+            crew = Crew(self._study)
+            processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
+            self.loop.choose()
+            _round(plan, crew, processes, 0)
+            for number in range(1, rounds + 1):
+                into = self._folder / f"said-{number}"
+                decode, forward, ours, self.images_decoded = _round(plan, crew, processes, number)
+                for held, spent in ((times.decode, decode), (times.forward, forward), (times.ours, ours)):
+                    held.append(spent)
+                times.loop.append(self.loop.run(into.with_suffix(".npz")))
+                if self._data:
+                    few = self._shards[: max(1, len(self._shards) // 4)]
+                    for shards, held in ((self._shards, times.data), (few, times.few)):
+                        into = into.with_suffix(f".{len(shards)}")
+                        held.append(ray_data.run(shards, self._networks, self._size, into))
+            crew.dismiss()
+            for process in processes:
+                process.stop()
+        self.loop.stop()
+        return times
+
+
+def compared(options: Options, images: int = 1000, shards: int = 8) -> Iterator[Found]:
+    """Rows of 8 cheap checkpoints."""
+    networks = CHEAP
+    if options.quick:
+        images, shards, networks = 24, 4, CHEAP[:2]
+    study = make_study(options.folder, images, shards, networks)
+    has_data = importlib.util.find_spec("ray.data") is not None and importlib.util.find_spec("pandas") is not None
+    race = Race(options.folder, study, networks, INPUT, data=has_data)
+    times = race.run(options.rounds)
+    k, what = len(networks), f"{len(networks)} cheap checkpoints × {images:,} photographs, input {INPUT}"
+    work = times.work
+    limit = {"limit": "d + F: one decode pass, bare forwards", "bare": work, "wanted": "of the limit", "bound": 1.10}
+    yield Comparison("fan-out", what, times.ours, "timm's evaluation loop", race.loop.settings, times.loop, **limit)
+    name = "Ray Data map_batches"
+    if has_data:
+        yield Comparison("fan-out", what, times.ours, name, ray_data.SETTINGS, times.data)
+        steady = [(whole - few) * 4 / 3 for whole, few in zip(times.data, times.few, strict=True)]
+        settings = "a run over all shards less one over a quarter of them, times 4/3: what its start costs is left out"
+        yield Comparison("fan-out", what, times.ours, f"{name}, without its start", settings, steady)
+    else:
+        yield Comparison("fan-out", what, times.ours, name, absent='not installed: pip install "overlap[benchmarks]"')
+    apart = [k * d + f for d, f in zip(times.decode, times.forward, strict=True)]
+    settings = "k · d + F: a pass for each checkpoint that wastes nothing; the ideal gain is (k · d + F) / (d + F)"
+    yield Comparison("fan-out", what, times.ours, "perfect separate passes", settings, apart)
+    for told, values in (("d", times.decode), ("F", times.forward)):
+        yield Said("fan-out", told, Spread.of(values).as_time(), {"median": float(np.median(values))})
+    ideal = ratio(apart, work)
+    assert ideal is not None
+    yield Said("fan-out", "ideal gain over separate passes", ideal.show(), {"median": ideal.median})
+    yield Said("fan-out", "photographs decoded by overlap in a round", f"{race.images_decoded:,} of {images:,}")
+
+
+def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[float, float, float, int]:
+    """One interleaved round: d, F and overlap's wall time, in seconds, and the images that overlap decoded."""
     checkpoints = list(plan.distinct.values())
     signature = checkpoints[0].preprocessing.signature
     parts = [list(plan.dataset.shards[place :: len(processes)]) for place in range(len(processes))]
     weights = [Path(checkpoint.candidate.weights) for checkpoint in checkpoints]
     decoding = _timed([(p.start, (bare_decode, part, signature)) for p, part in zip(processes, parts, strict=True)])
     forward = _timed([(p.start, (bare_forward, checkpoints, weights)) for p in processes])
+    wall, decoded = fan_out(plan, crew, number)
+    return decoding, forward, wall, decoded
+
+
+def fan_out(plan: Plan, crew: Crew, number: int) -> tuple[float, int]:
+    """Overlap's wall time of all units, as of a data set that was never seen, and the images that were decoded."""
     objects = open_objects(location(plan.study))
     fresh = refresh(replace(plan, dataset=replace(plan.dataset, name=f"photos-{number}-{time.time_ns()}")), objects)
     started = time.perf_counter()
@@ -165,13 +251,13 @@ def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[
     wall = time.perf_counter() - started
     images = len(plan.dataset.keys)
     assert result.images_decoded == images, f"{result.images_decoded} images decoded, not {images}"
-    assert all(
-        len(shards) == len(plan.dataset.shards) for shards in Ledger(objects, fresh.dataset.name).recorded().values()
-    )
-    return decoding, forward, wall
+    recorded = Ledger(objects, fresh.dataset.name).recorded()
+    assert len(recorded) == len(plan.distinct)
+    assert all(len(shards) == len(plan.dataset.shards) for shards in recorded.values())
+    return wall, result.images_decoded
 
 
-def _timed(calls: list[tuple[Any, tuple[Any, ...]]]) -> float:
+def _timed(calls: Sequence[tuple[Any, tuple[Any, ...]]]) -> float:
     started = time.perf_counter()
     for future in [start(*arguments) for start, arguments in calls]:
         future.result()
@@ -185,12 +271,11 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--dir", type=Path, help="kept for the next time; a temporary folder without it")
     options = parser.parse_args()
-    if options.dir is not None:
-        options.dir.mkdir(parents=True, exist_ok=True)
-        measure(options.dir, options.images, options.shards)
-        return
-    with tempfile.TemporaryDirectory(prefix="overlap-benchmark-") as folder:
-        measure(Path(folder), options.images, options.shards)
+    with tempfile.TemporaryDirectory(prefix="ovl-") as folder:
+        kept = options.dir or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        show([*compared(Options(kept), options.images, options.shards)])
+    print(f"peak resident memory of the driver: {peak_memory():.2f} GiB (limit 1.5)")
 
 
 if __name__ == "__main__":

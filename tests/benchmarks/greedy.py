@@ -1,18 +1,19 @@
 """Greedy search on 1,000 classes, ours and what a user would run: python -m tests.benchmarks.greedy [PYTHON] [MODELS]
 
-First 50 models × 10,000 images: the same picks as the full computation, step by step, beside the time of that and of
+50 models × 10,000 images: the same picks as the full computation, step by step, beside the time of that and of
 autogluon.core's EnsembleSelection (its defaults, accuracy, probabilities in memory). The latter is run by the
-interpreter PYTHON, where autogluon.core is installed; without one it is left out. Then MODELS (300) × 50,000 images, of
-which 20,000 are the selection split, twenty steps by two threads, from logits in a file; building is timed apart.
+interpreter PYTHON, where autogluon.core is installed; without one it is left out. And MODELS (300; 100 among all the
+benchmarks) × 20,000 images, the selection split of 50,000, twenty steps by two threads, from logits in a file; building
+is timed apart.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,16 @@ from overlap.analysis.ensembles.forward import forward
 from overlap.analysis.ensembles.largest import KEPT, Largest, largest
 from overlap.analysis.ensembles.part import Full, Part
 from overlap.analysis.ensembles.parts import Parts
-from tests.benchmarks.table import Row, peak_memory, show
+from tests.benchmarks import autogluon
+from tests.benchmarks.comparison import Comparison, Found, Said, show
+from tests.benchmarks.options import Options
+from tests.benchmarks.table import peak_memory
 
 CLASSES, STEPS, PIECES = 1000, 20, 2
-
-AUTOGLUON = """
-import json, sys, time
-import numpy as np
-from autogluon.core.metrics import accuracy
-from autogluon.core.models.greedy_ensemble.ensemble_selection import EnsembleSelection
-folder, models, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-held = [np.load(f"{folder}/{model}.npy") for model in range(models)]
-labels = np.load(f"{folder}/labels.npy")
-search = EnsembleSelection(steps, "multiclass", accuracy)
-start = time.perf_counter()
-search.fit(held, labels)
-print(json.dumps([time.perf_counter() - start, search.weights_.tolist(), float(search.train_score_)]))
-"""
+SHORT = 60.0
+"""Seconds: if EnsembleSelection takes longer, it is run once."""
+BARE = 9
+"""Models of which the largest are also found by the bare loop."""
 
 
 class Zoo:
@@ -101,7 +95,25 @@ def timed(work):
     return time.perf_counter() - start, found
 
 
-def small(folder: Path, python: str | None, models: int = 50, images: int = 10_000, steps: int = 12) -> None:
+def compared(options: Options) -> Iterator[Found]:
+    """Rows of both sizes; with `quick` of small ones alone."""
+    python = autogluon.interpreter(options.cache)
+    folders = [options.folder / name for name in ("small", "large")]
+    for folder in folders:
+        folder.mkdir()
+    if options.quick:
+        yield from small(folders[0], python, 2, models=6, images=400, steps=3)
+        yield from large(folders[1], 6, 400)
+        return
+    yield from small(folders[0], python, options.rounds)
+    shutil.rmtree(folders[0])
+    yield from large(folders[1], 100)
+
+
+def small(
+    folder: Path, python: str | None, rounds: int, models: int = 50, images: int = 10_000, steps: int = 12
+) -> Iterator[Found]:
+    """The same picks as the full computation, beside autogluon.core's."""
     zoo = Zoo(folder, models, images)
     build, kept = timed(lambda: [zoo.largest(model) for model in range(models)])
     whole = timed(lambda: [probabilities(zoo.logits(model), np.ones(images)) for model in range(models)])[1]
@@ -109,56 +121,73 @@ def small(folder: Path, python: str | None, models: int = 50, images: int = 10_0
     def held(model: int, some: np.ndarray) -> np.ndarray:  # as the others hold them
         return whole[model][some[0] : some[-1] + 1] if len(some) == some[-1] + 1 - some[0] else whole[model][some]
 
-    forward("warm", zoo.parts(kept, held), images, max_size=2)
-    ours = []
-    for _ in range(5):
-        spent, found = timed(lambda: forward("x", zoo.parts(kept, held), images, max_size=steps, patience=steps))
-        ours.append(spent)
-    theirs, (members, right) = timed(lambda: in_full(whole, zoo.labels, steps))
-    assert (list(found.members), [int(value) for value in found.values]) == (members, right), "not the same picks"
-    rows = [
-        Row("certified search, from arrays of the largest to picks", ours, "s"),
-        Row("building those arrays, one thread", [build], "s"),
-        Row("the full computation, vectorised over images", [theirs], "s"),
-        Row("full / certified", [theirs / one for one in ours], "x"),
-    ]
     if python:
         for model, one in enumerate(whole):
             np.save(folder / f"{model}.npy", one)
         np.save(folder / "labels.npy", zoo.labels)
-        command = [python, "-c", AUTOGLUON, str(folder), str(models), str(steps)]
-        spent, weights, error = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        rows.append(Row("autogluon.core EnsembleSelection, in memory", [spent], "s"))
-        rows.append(Row("EnsembleSelection / certified, limit 50", [spent / one for one in ours], "x"))
-        rows.append(Row("EnsembleSelection / (building + certified)", [spent / (build + one) for one in ours], "x"))
-        print(
-            f"EnsembleSelection: {1 - error:.4f} with {sum(weight > 0 for weight in weights)} models (ties at random);"
-        )
-        print(f"ours: {found.values[found.best - 1] / images:.4f} with {len(found.chosen)} models")
-    show(f"{models} models x {images:,} images x {CLASSES:,} classes, {steps} steps", rows)
-    print(f"the same picks as the full computation; {found.uncertified:.4%} uncertified at k = {KEPT}")
+    forward("warm", zoo.parts(kept, held), images, max_size=2)
+    ours, building, theirs, selection = [], [], [], []
+    for number in range(rounds):
+        spent, found = timed(lambda: forward("x", zoo.parts(kept, held), images, max_size=steps, patience=steps))
+        ours.append(spent)
+        building.append(spent + timed(lambda: [zoo.largest(model) for model in range(models)])[0])
+        if number == 0:
+            full, picks = timed(lambda: in_full(whole, zoo.labels, steps))
+            theirs.append(full)
+        if python and (not selection or selection[0] < SHORT):
+            spent, weights, error = autogluon.select(python, folder, models, steps)
+            selection.append(spent)
+    members, right = picks
+    assert (list(found.members), [int(value) for value in found.values]) == (members, right), "not the same picks"
+    what = f"{models} models × {images:,} images × {CLASSES:,} classes, {steps} steps"
+    name = "autogluon.core EnsembleSelection"
+    if selection:
+        settings = f"{autogluon.SETTINGS}; runs: {len(selection)}, their median beside each round"
+        median = [float(np.median(selection))]
+        yield Comparison("greedy search", f"{what}, from the largest", ours, name, settings, median,
+                         wanted="faster", bound=50)  # fmt: skip
+        yield Comparison("greedy search", f"{what}, building the largest included (one thread)", building, name,
+                         settings, median)  # fmt: skip
+        chosen = sum(weight > 0 for weight in weights)
+        said = f"{1 - error:.4f} with {chosen} models (ties at random)"
+        best = found.values[found.best - 1] / images
+        said += f"; overlap {best:.4f} with {len(found.chosen)}"
+        yield Said("greedy search", "accuracy of EnsembleSelection", said)
+    else:
+        yield Comparison("greedy search", f"{what}, from the largest", ours, name, absent=autogluon.ABSENT,
+                         wanted="faster", bound=50)  # fmt: skip
+    settings = "every candidate in full, vectorised over images, one thread; run once"
+    yield Comparison("greedy search", f"{what}, from the largest", ours, "the full computation", settings, theirs)
+    share = f"{found.uncertified:.4%} at k = {KEPT}; the same picks as the full computation"
+    yield Said("greedy search", "images that were not certified", share, {"share": found.uncertified})
+    yield Said("greedy search", "the first building", f"{build:.1f} s", {"seconds": build})
 
 
-def large(folder: Path, models: int, images: int = 20_000) -> None:
+def large(folder: Path, models: int, images: int = 20_000) -> Iterator[Found]:
+    """Twenty steps from arrays of the largest, which are built from logits in a file."""
     zoo = Zoo(folder, models, images)
-    start = time.perf_counter()
-    kept = [zoo.largest(model) for model in range(models)]
-    build = time.perf_counter() - start
-    bare = timed(lambda: [_bare(zoo.logits(model)) for model in range(3)])[0] / 3 * models
+    zoo.largest(0)  # compile
+    building, bare, kept = [], [], []
+    for model in range(models):
+        spent, one = timed(lambda model=model: zoo.largest(model))
+        kept.append(one)
+        building.append(spent)
+        if model < BARE:
+            bare.append(timed(lambda model=model: _bare(zoo.logits(model)))[0])
+    size = f"{images:,} images × {CLASSES:,} classes"
+    settings = f"read, softmax in float32 and argpartition by numpy, in blocks of 2,000 images; {len(bare)} models"
+    what, name = f"building the {KEPT} largest of one model, {size}", "a bare loop of numpy"
+    ours = building[: len(bare)]
+    yield Comparison("greedy search", what, ours, name, settings, bare, name, bare, "of the limit", 1 / 0.7)
     parts = zoo.parts(kept)
     del kept
     spent, found = timed(lambda: forward("x", parts, images, max_size=STEPS, patience=STEPS))
-    show(
-        f"{models} models x 50,000 images ({images:,} to select by) x {CLASSES:,} classes, {STEPS} steps, two threads",
-        [
-            Row("search once the arrays are built, limit 60", [spent], "s"),
-            Row("building them, one thread", [build], "s"),
-            Row("bare read + softmax + argpartition / building, limit 0.7", [bare / build], "x"),
-        ],
+    what = f"{models} models × {size} to select by, {STEPS} steps, two threads, once the largest are built"
+    yield Comparison("greedy search", what, [spent], wanted="seconds", bound=60)
+    looked = (
+        f"{found.uncertified:.4%} uncertified at k = {KEPT}, {parts.looked_up:,} rows looked up of {parts.scored:,}"
     )
-    print(f"{found.uncertified:.4%} uncertified at k = {KEPT}, {parts.looked_up:,} rows looked up of {parts.scored:,}")
-    print(f"accuracy by step: {', '.join(f'{value / images:.4f}' for value in found.values)}")
-    print(f"peak resident memory: {peak_memory():.2f} GiB (limit 4)")
+    yield Said("greedy search", "of the large one", f"{looked}; building took {sum(building):.0f} s, one thread")
 
 
 def _bare(logits: np.ndarray) -> None:
@@ -175,9 +204,10 @@ def main() -> None:
     python = next((one for one in sys.argv[1:] if not one.isdigit()), None)
     models = next((int(one) for one in sys.argv[1:] if one.isdigit()), 300)
     with tempfile.TemporaryDirectory() as folder:
-        large(Path(folder), models)
+        show([*large(Path(folder), models)])
     with tempfile.TemporaryDirectory() as folder:
-        small(Path(folder), python)
+        show([*small(Path(folder), python, 5)])
+    print(f"peak resident memory: {peak_memory():.2f} GiB (limit 4)")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class Size:
     models: int
     images: int
     classes: int
+    shards: int = SHARDS
 
 
 class Undelayed(Folder):
@@ -74,7 +75,7 @@ class Undelayed(Folder):
 def make(folder: Path, size: Size, processes: int = os.cpu_count() or 1) -> Study:
     """The study, made where it is not there yet; one that was left half done is completed."""
     if not is_packed(folder / "shards"):
-        pack(_samples(size), folder / "shards", prefix=DATA, shards=min(SHARDS, size.images))
+        pack(_samples(size), folder / "shards", prefix=DATA, shards=min(size.shards, size.images))
     _write_study(folder, size)
     study = load_study(folder / "study.toml")
     plan = make_plan(study, DATA)

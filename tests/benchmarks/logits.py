@@ -14,7 +14,8 @@ from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.soft_scores import score_pairs
 from overlap.analysis.pairs import pair_indices
-from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions, seconds
+from tests.benchmarks.options import seconds
+from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions
 from tests.benchmarks.table import peak_memory
 
 CLASSES = 1000

@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-DROP, CUT, BUSY, CONFLICT, LENIENT = "drop", "cut", "busy", "conflict", "lenient"
-"""Lose the answer; break it off half way; do not forward and say 503; the same with 409; say 200 in place of 412."""
+DROP, CUT, BUSY, CONFLICT, LENIENT, EXPIRED = "drop", "cut", "busy", "conflict", "lenient", "expired"
+"""Lose the answer; break it off half way; do not forward and say 503; the same with 409; say 200 in place of 412; say
+403 as to credentials that have expired."""
+_REFUSALS = {BUSY: (503, "SlowDown"), CONFLICT: (409, "ConditionalRequestConflict"), EXPIRED: (403, "ExpiredToken")}
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ def _handler(proxy: Proxy, host: str, port: int) -> type[BaseHTTPRequestHandler]
             request = Request(self.command, self.path, "If-None-Match" in self.headers)
             proxy.seen.append(request)
             fault = proxy.fault(request)
-            if fault in {BUSY, CONFLICT}:
-                status, code = (503, "SlowDown") if fault == BUSY else (409, "ConditionalRequestConflict")
-                self.answer(status, {}, f"<Error><Code>{code}</Code><Message>try later</Message></Error>".encode())
+            if fault in _REFUSALS:
+                status, code = _REFUSALS[fault]
+                body = f"<Error><Code>{code}</Code><Message>try later</Message></Error>"
+                self.answer(status, {}, b"" if self.command == "HEAD" else body.encode())
                 return
             connection = http.client.HTTPConnection(host, port, timeout=30)
             # The Host header stays, since it is signed.

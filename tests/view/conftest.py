@@ -12,11 +12,12 @@ import pytest
 from overlap.report import Results, render_page
 from tests.view.browser import browsing, requests
 from tests.view.ensemble_frames import whole
+from tests.view.news_frames import with_news
 
 
 @pytest.fixture(scope="session")
 def large() -> Results:
-    return whole(300, 400, 1000)
+    return with_news(whole(300, 400, 1000))
 
 
 @pytest.fixture(scope="session")

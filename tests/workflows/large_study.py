@@ -6,13 +6,23 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from overlap import files
+from overlap.analysis.consistency import PairCounts
+from overlap.analysis.models import ModelRow, models_table
+from overlap.analysis.pairs import pairs_table
 from overlap.identity import digest, digest_keys
+from overlap.published import write_results
+from overlap.report.results import Results
 from overlap.store import layout, memo
 from overlap.store.folder import Folder
 from overlap.store.records import Manifest, Record
 from overlap.study import Study, load_study
+from workflows import publish as published
+from workflows.gate import Gate
 from workflows.plan import Plan, make_plan
+from workflows.reductions.subject import Subject
 
 DATA = "val"
 PER_SHARD = 781
@@ -84,3 +94,27 @@ def certify(study: Study, half_done: int) -> Plan:
             for record in records[1:]:
                 os.link(store.path(records[0].key), store.path(record.key))
     return plan
+
+
+def publish(study: Study, plan: Plan) -> None:
+    """Results of exactly these inputs, as after a run: tables of models and of no pairs, and a report."""
+    store = Folder(Path(study.store.uri))
+    published.plan(plan, store)
+    fingerprints = {checkpoint.id: checkpoint.fingerprint for checkpoint in plan.checkpoints}
+    subject = Subject(plan, None, dict(sorted(fingerprints.items())), (), Gate(plan), store)
+    images = len(plan.dataset.keys)
+    rows = [ModelRow(name, one, "complete", n=images, right=images // 2) for name, one in fingerprints.items()]
+    results = Results(
+        study.name,
+        DATA,
+        plan.dataset.digest,
+        subject.digest,
+        models_table(rows),
+        pairs_table((), NO_PAIRS, NO_CATEGORIES),
+    )
+    write_results(results, store)
+    store.put(layout.results(DATA, published.REPORT), b"<html></html>")
+
+
+NO_PAIRS = PairCounts(PER_SHARD, np.zeros((0, 0), np.int64), np.zeros((0, 0), np.int64))
+NO_CATEGORIES = np.empty((0, 0), np.object_)

@@ -35,13 +35,12 @@ def judge(suite: Suite, answers: Answers) -> tuple[Outcomes, LookedUp]:
     return added([outcome for outcome, _ in parts]), LookedUp.sum([looked_up for _, looked_up in parts])
 
 
-def rights(ensembles: Sequence[Members], answers: Answers, held: Any = None) -> NDArray[np.bool_]:
+def rights(ensembles: Sequence[Members], answers: Answers) -> NDArray[np.bool_]:
     """Which images the mean of the members' calibrated probabilities (out of fold) gets right.
 
     Args:
         ensembles: E ensembles of at least one member each.
         answers: of the models.
-        held: a reference to them, which is not needed.
 
     Returns:
         (E, N); sums are float64 in the order of the members, the lowest class on ties.

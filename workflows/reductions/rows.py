@@ -26,6 +26,9 @@ from overlap.zoo.checkpoint import Checkpoint
 from workflows.gate import QUARANTINED, Gated
 from workflows.plan import Plan
 
+UNFINISHED = "not all of its units are done; run again"
+"""Why a checkpoint is absent that did not fail."""
+
 
 def class_names(plan: Plan) -> tuple[str, ...]:
     """Class names by number, where the study gives them."""
@@ -122,7 +125,7 @@ def absent(panel: Panel, plan: Plan, failed: dict[str, str], gated: Gated) -> di
     reasons = {rejected.id: rejected.reason for rejected in plan.rejected}
     for checkpoint in plan.checkpoints:
         if checkpoint.id not in panel.models:
-            reasons[checkpoint.id] = failed.get(checkpoint.id, "not all of its units are done; run again")
+            reasons[checkpoint.id] = failed.get(checkpoint.id, UNFINISHED)
     return reasons | panel.refused | gated.quarantined
 
 

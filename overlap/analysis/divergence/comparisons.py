@@ -19,6 +19,7 @@ from overlap.analysis.divergence.matrices import ORDERED, Tested, matrices
 from overlap.analysis.divergence.measures import NAMES, Compared
 from overlap.analysis.divergence.order import order_tests
 from overlap.analysis.divergence.selections import Band, selections
+from overlap.analysis.paired import holm
 from overlap.analysis.pairs import frame
 
 PERMUTATIONS = (1999, 999)
@@ -88,13 +89,3 @@ def comparisons_table(
                 }
             )
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) adjustment of the p-values there are, in their places."""
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    least = 0.0
-    for rank, (p, place) in enumerate(tested):
-        adjusted[place] = least = max(least, min(1.0, (len(tested) - rank) * p))
-    return adjusted

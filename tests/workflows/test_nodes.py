@@ -1,0 +1,229 @@
+"""A fan-out on real Ray nodes of one machine, with declared GPUs: who takes part, what is lost, what is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from overlap.errors import StudyError
+from overlap.report.schedule import balance, workers
+from overlap.store import schedules
+from overlap.store.objects import Objects, open_objects
+from overlap.study import load_study
+from tests.ray_cluster import RayCluster
+from tests.small_study import DATA, SmallStudy, net
+from workflows import fanout
+from workflows.crew import Crew
+from workflows.fanout import FanOut, FanOutResult
+from workflows.metrics import COUNTERS, NAMES
+from workflows.plan import Plan, location, make_plan
+
+CPU = {"OVERLAP_DEVICE": "cpu", "RAY_metrics_report_interval_ms": "500"}
+CHECKPOINTS = 4
+PATIENCE = 120.0
+
+
+@dataclass
+class Staged:
+    """A study whose networks wait for a file."""
+
+    plan: Plan
+    crew: Crew
+    gate: Path
+
+    @property
+    def objects(self) -> Objects:
+        return open_objects(location(self.plan.study))
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def staged(tmp_path: Path, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staged]:
+    monkeypatch.setattr(fanout, "REFRESH", 0.5)
+    gate = tmp_path / "go"
+    entries = [net(f"net-{n}", n, factory="small_nets:Waits.build", until=str(gate)) for n in range(CHECKPOINTS)]
+    study = load_study(SmallStudy.make(tmp_path / "study", entries).path)
+    crew = Crew(study)
+    yield Staged(make_plan(study, DATA), crew, gate)
+    crew.dismiss()
+
+
+@dataclass
+class Watched:
+    """What a fan-out came to on nodes that came and went."""
+
+    staged: Staged
+    result: FanOutResult
+    schedule: pl.DataFrame
+    early: str
+    killed: str
+    late: str
+    holding: dict[str, int]
+    """Units that the killed node's workers had when it was killed, by worker."""
+    scraped: str
+
+
+@pytest.fixture
+def watched(staged: Staged, cluster: RayCluster) -> Iterator[Watched]:
+    """One node from the start; two join while it is at work; one of those is killed before any unit is done."""
+    marks: list[str] = []
+    ids: list[str] = []
+    holding: dict[str, int] = {}
+    failures: list[BaseException] = []
+    crew = staged.crew
+
+    def join(gpus: int) -> None:
+        marks.append(cluster.add_node(cpus=1, gpus=gpus, environment=CPU))
+
+        def leased() -> bool:
+            new = [node for node in list(crew.nodes) if node not in ids]
+            return bool(new) and all(w.leases for w in list(crew.workers) if w.node.id in new)
+
+        until(leased, "leases on a node that joined")
+        ids.extend(node for node in list(crew.nodes) if node not in ids)
+
+    def events() -> None:
+        try:
+            until(lambda: crew.workers and all(w.leases for w in list(crew.workers)), "leases on the first node")
+            ids.extend(crew.nodes)
+            join(2)
+            join(1)
+            for worker in [w for w in crew.workers if w.node.id == ids[1]]:
+                holding[worker.name] = sum(len(lease.shards) for lease in list(worker.leases.values()))
+            cluster.kill_node(marks[1])
+            until(lambda: ids[1] not in crew.nodes, "the driver notices that a node is gone")
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            staged.gate.touch()
+
+    marks.append(cluster.add_node(cpus=1, gpus=1, environment=CPU))
+    watcher = threading.Thread(target=events, daemon=True)
+    try:
+        watcher.start()
+        result = FanOut(staged.plan, crew).run()
+        watcher.join(PATIENCE)
+        assert not failures, failures
+        schedule = schedules.newest(DATA, staged.objects)
+        assert schedule is not None
+        scraped = ""
+
+        def told() -> bool:
+            nonlocal scraped
+            scraped = scrape()
+            return sum(values(scraped, "ray_overlap_units_done")) >= staged.plan.units
+
+        until(told, "our metrics at the nodes' ports")
+        yield Watched(staged, result, schedule, ids[0], ids[1], ids[2], holding, scraped)
+    finally:
+        staged.gate.touch()
+        crew.dismiss()
+        for mark in marks:
+            cluster.kill_node(mark)
+
+
+def scrape() -> str:
+    """What all nodes that are alive tell Prometheus."""
+    import ray
+
+    texts = []
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            place = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+            try:
+                with urllib.request.urlopen(place, timeout=10) as answer:
+                    texts.append(answer.read().decode())
+            except OSError:
+                continue
+    return "\n".join(texts)
+
+
+def values(text: str, name: str) -> list[float]:
+    lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name}_total{{"))]
+    return [float(line.rsplit(" ", 1)[1]) for line in lines]
+
+
+def test_nodes_that_come_and_go(watched: Watched) -> None:
+    units = watched.staged.plan.units
+    schedule = watched.schedule
+    back, lost = schedule.filter(~pl.col("lost")), schedule.filter("lost")
+
+    assert watched.result.computed == units == CHECKPOINTS * 6
+    assert watched.result.failed == {}
+    assert sorted(set(back["node"])) == sorted([watched.early, watched.late]), "the late node takes part"
+    assert set(lost["node"]) == {watched.killed}
+    assert dict(lost.group_by("worker").agg(pl.col("units").sum()).iter_rows()) == watched.holding
+    done = back.explode("shards").select("fingerprint", "shards")
+    assert done.height == done.n_unique() == units, "every unit came back once"
+    again = lost.explode("shards").select("fingerprint", "shards")
+    assert again.join(done, on=["fingerprint", "shards"], how="anti").is_empty(), "what was lost was computed elsewhere"
+
+    # The record: durations are the workers', positions the driver's.
+    assert dict(schedule.schema) == dict(schedules.COLUMNS)
+    spent = back["loading"] + back["computing"] + back["storing"]
+    assert (back["finished"] - back["started"] - spent).abs().max() < 1e-3  # type: ignore[operator]
+    assert (back["submitted"] <= back["finished"]).all()
+    assert (back["waiting"] >= 0).all()
+    assert back["images"].sum() == CHECKPOINTS * 240
+    whole = balance(schedule)
+    assert whole is not None
+    assert (whole.units, whole.workers, whole.lost) == (units, 2, sum(watched.holding.values()))
+    assert whole.ratio >= 1.0
+    table = workers(schedule)
+    assert table["units"].sum() == units
+    assert table["last"].max() == pytest.approx(whole.makespan)
+
+    # Prometheus.
+    assert sum(values(watched.scraped, "ray_overlap_units_done")) == units
+    assert sum(values(watched.scraped, "ray_overlap_images")) == CHECKPOINTS * 240
+    for name in ("ray_overlap_decode_wait_share", "ray_overlap_device_busy_share"):
+        shares = values(watched.scraped, name)
+        assert len(shares) == 2
+        assert all(0 <= share <= 1 for share in shares)
+    assert all(value > 0 for value in values(watched.scraped, "ray_overlap_images_per_second"))
+    assert set(COUNTERS) < set(NAMES)
+
+    # The dashboard asks for nothing else.
+    asked = dashboard_metrics()
+    assert {f"ray_{name}" for name in NAMES} <= {name.removesuffix("_total") for name in asked}
+    known = {line.split()[2] for line in watched.scraped.splitlines() if line.startswith("# TYPE")}
+    ours = {f"ray_{name}{suffix}" for name in COUNTERS for suffix in ("", "_total")}
+    open("/tmp/schedule/scrape.txt", "w").write(watched.scraped)
+    assert asked - ours - known == set()
+
+
+def dashboard_metrics() -> set[str]:
+    """Every metric that a panel of the Grafana dashboard names."""
+    import json
+    import re
+
+    text = (Path(__file__).parents[2] / "infra" / "grafana" / "overlap.json").read_text(encoding="utf-8")
+    asked = [target["expr"] for panel in json.loads(text)["panels"] for target in panel.get("targets", [])]
+    return {name for expression in asked for name in re.findall(r"\bray_\w+", expression)}
+
+
+def test_a_declared_gpu_that_torch_does_not_see(staged: Staged, cluster: RayCluster) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU that torch sees")
+    mark = cluster.add_node(cpus=1, gpus=1)
+    try:
+        with pytest.raises(StudyError, match=r"has GPUs for Ray, but torch finds none there .*--num-gpus=0"):
+            FanOut(staged.plan, staged.crew).run()
+    finally:
+        staged.crew.dismiss()
+        cluster.kill_node(mark)

@@ -1,0 +1,72 @@
+"""GPUs that a study insists on: there are some, or an autoscaler is asked for one and given time, or it is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from ray.autoscaler.sdk import request_resources
+
+from overlap.errors import StudyError
+from overlap.study import Study
+from workflows.cluster import nodes
+from workflows.outcome import Tell
+
+WAIT_S = 900.0
+"""Seconds that an autoscaler may take to bring a GPU; OVERLAP_NODE_WAIT sets others."""
+POLL_S = 1.0
+
+
+def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
+    """Return once a node has as many GPUs as one predictor wants, where the study insists on GPUs.
+
+    Args:
+        study: its `predict.device` says whether it does.
+        may_grow: whether an autoscaler may be asked; not of Ray on this machine alone.
+        tell: hears that there is something to wait for.
+
+    Raises:
+        StudyError: there is none, and none will come.
+    """
+    if study.predict.device != "gpu" or _most() >= study.predict.gpus_per_worker:
+        return
+    wanted = f'predict.device = "gpu" with {study.predict.gpus_per_worker:g} a predictor'
+    mend = 'start a node with GPUs, or set device = "auto" to predict on CPUs'
+    if not (may_grow and _grows()):
+        raise StudyError(f"{wanted}, but no node has more than {_most():g} GPUs; {mend}")
+    limit = float(os.environ.get("OVERLAP_NODE_WAIT", WAIT_S))
+    tell.say(f"no node has a GPU yet; the autoscaler is asked for one, and given {limit:.0f} s")
+    request_resources(bundles=[{"GPU": study.predict.gpus_per_worker}])
+    until = time.monotonic() + limit
+    try:
+        while _most() < study.predict.gpus_per_worker:
+            if time.monotonic() > until:
+                raise StudyError(f"{wanted}: the autoscaler brought none within {limit:.0f} s; {mend}")
+            time.sleep(POLL_S)
+    finally:
+        request_resources(bundles=[])
+
+
+def _most() -> float:
+    """GPUs of the node that has most."""
+    return max((node.gpus for node in nodes()), default=0.0)
+
+
+def _grows() -> bool:
+    """Whether an autoscaler looks after the cluster.
+
+    Ray's monitor runs on every head. Where nodes are started by hand it calls each node's kind by the node's id.
+    """
+    told = _kv("__autoscaling_status")
+    report: dict[str, Any] = json.loads(told).get("autoscaler_report") or {} if told else {}
+    kinds = {kind for part in ("active_nodes", "idle_nodes") for kind in report.get(part) or {}}
+    return any(not kind.startswith("node_") for kind in kinds)
+
+
+def _kv(key: str) -> bytes | None:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    found: bytes | None = _internal_kv_get(key)
+    return found

@@ -1,0 +1,1 @@
+"""How a study is sent to a cluster as a Ray job, followed, and asked what came of it."""
