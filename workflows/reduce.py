@@ -31,7 +31,7 @@ from workflows.cluster import Cluster
 from workflows.gate import Gate
 from workflows.plan import Plan
 from workflows.publish import provenance
-from workflows.reductions import champions, costs, features, pairs, rows
+from workflows.reductions import champions, costs, counting, features, pairs, rows
 from workflows.reductions.answers import read
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
@@ -114,7 +114,8 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    found, missing = search(answers, categories[own], priced, study.ensembles)
+    found, missing, searched = search(answers, categories[own], priced, study.ensembles)
+    looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
     champions.remember(subject, answers, found)
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
@@ -146,7 +147,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
         notes=notes,
-        provenance=provenance(study),
+        provenance=provenance(study) | counting.told(answers, looked_up),
     )
     if earlier is None:
         return results

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles import verdicts
+from overlap.analysis.ensembles import settling, verdicts
 from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.pairs import CATEGORIES
 
@@ -30,11 +30,11 @@ TWO_TEMPERATURES = "two_temperatures"
 MAIN = "mean_probability"
 """The combiner of whose ensembles the images are kept."""
 COMBINERS = {
-    MAIN: (verdicts.PROBABILITY, True),
-    "mean_log_probability": (verdicts.LOG, True),
-    "mean_probability_uncalibrated": (verdicts.PROBABILITY, False),
-    "mean_log_probability_uncalibrated": (verdicts.LOG, False),
-    TWO_TEMPERATURES: (verdicts.WEIGHTED, False),
+    MAIN: (settling.PROBABILITY, True),
+    "mean_log_probability": (settling.LOG, True),
+    "mean_probability_uncalibrated": (settling.PROBABILITY, False),
+    "mean_log_probability_uncalibrated": (settling.LOG, False),
+    TWO_TEMPERATURES: (settling.WEIGHTED, False),
 }
 """What an ensemble sums, and whether each model's own temperature calibrates it before.
 
@@ -137,7 +137,7 @@ def count_pairs(
         some = [one.take(images) for one in models]
         judge = Judge(accepted[images], folds[images], weights)
         found = judge(some, first, second, np.arange(pairs))
-        _settle_open(found, judge, some, labels[images], first, second, lambda m, x, start=start: look_up(m, x + start))
+        _settle_open(found, judge, some, labels[images], first, second, look_up, start)
         said = np.stack([one.short.classes[:, 0].astype(np.int32) for one in some])
         right = truths.right(said, labels[images])
         _tally(found, right, first, second, counts)
@@ -190,6 +190,7 @@ def _settle_open(
     first: Counts,
     second: Counts,
     look_up: LookUp,
+    start: int,
 ) -> None:
     """Judge again by all classes what was left open."""
     unsure = found >> verdicts.OPEN != 0
@@ -197,7 +198,10 @@ def _settle_open(
     for pair in np.flatnonzero(unsure.any(axis=1)).tolist():
         for model in (int(first[pair]), int(second[pair])):
             wanted[model] = wanted.get(model, False) | unsure[pair]
-    rows = {model: (np.flatnonzero(images), look_up(model, np.flatnonzero(images))) for model, images in wanted.items()}
+    rows = {}
+    for model, asked in wanted.items():
+        places = np.flatnonzero(asked)
+        rows[model] = places, look_up(model, places + start)
     for pair in np.flatnonzero(unsure.any(axis=1)).tolist():
         images = np.flatnonzero(unsure[pair])
         whole = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.analysis import combining
+from overlap.analysis import calibration, combining
 from overlap.analysis.calibration import Calibration, calibrate
-from overlap.analysis.combining import COMBINERS, EnsembleCounts, ensemble_counts
+from overlap.analysis.combining import COMBINERS, MAIN, EnsembleCounts, add_gains
 from overlap.analysis.consistency import PairCounts, pair_counts
+from overlap.analysis.ensembles.shortlists import most_said, shortlist
 from overlap.analysis.notes import pair_ensemble_notes
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.pairs import CATEGORIES
 from overlap.analysis.splits import folds
+from tests.analysis.together import count_ensembles, ensemble_counts, together
 from tests.analysis.zoo import logits, predictions
 from tests.reference import ensembles as reference
 from tests.reference import intervals
@@ -176,22 +178,102 @@ def test_gain_is_what_conversion_and_recovery_make(seed: int, combiner: str, cla
             assert row["r00"] in (0, None)
 
 
-@pytest.mark.parametrize("combiner", COMBINERS)
-@pytest.mark.parametrize("pieces", [2, 5, 40])
-def test_neither_blocks_nor_chunks_change_a_count(combiner: str, pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = STUDIES[0]
-    whole = study.ensembles(slice(None), combiner)
-    monkeypatch.setattr(combining, "CHUNK", 7 * 6 * 10)
-    blocks = np.array_split(np.random.default_rng(0).permutation(400), pieces)
-    total = reduce(add, [study.ensembles(images, combiner) for images in blocks])
-    assert total.n == 400
-    for field in ("kept", "converted", "recovered", "gain", "gain_square"):
-        assert (getattr(total, field) == getattr(whole, field)).all()
+@pytest.mark.parametrize("study", [STUDIES[0], STUDIES[3], STUDIES[4]])
+@pytest.mark.parametrize("kept", [1, 3, 8])
+def test_neither_chunks_nor_shortlists_change_a_count(study: Study, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shortlists leave open is looked up; where all classes are kept, nothing is."""
+    given = (study.logits, study.calibrations, study.labels, study.folds, study.weights)
+    whole, looked_up = together(*given, kept=10**4)
+    assert looked_up == 0
+    assert whole.counts.sum() > 0
+    monkeypatch.setattr(combining, "CHUNK", 70 * len(study.logits))
+    classes = study.logits[0].shape[1]
+    counts = []
+    for said in (None, most_said(study.prediction[1:], classes, 2), most_said(study.prediction, classes)):
+        found, looked_up = together(*given, kept=kept, said=said)
+        for name, values in vars(whole).items():
+            assert np.array_equal(getattr(found, name), values), name
+        counts.append(looked_up)
+    assert counts[0] >= counts[1] >= counts[2]
+    assert kept > 1 or counts[0] > 0, "something is looked up"
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_level_and_nearly_level_classes_are_settled_exactly(data: st.DataObject) -> None:
+    """Logits of few values that are equal or a last digit apart, in every order: all classes, kept or looked up."""
+    classes, models = data.draw(st.integers(2, 9)), data.draw(st.integers(2, 4))
+    values = np.array(data.draw(st.lists(st.sampled_from(GRID), min_size=1, max_size=4, unique=True)), np.float16)
+    values = np.concatenate([values, np.nextafter(values, np.float16(0))])
+    random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    zoo = [random.choice(values, (30, classes)) for _ in range(models)]
+    labels = random.integers(0, classes, 30).astype(np.int32)
+    if data.draw(st.booleans()):
+        labels = np.column_stack([labels, np.where(random.random(30) < 0.5, (labels + 1) % classes, -1)])
+    temperature = data.draw(st.sampled_from([0.01, 0.5, 1.0, 3.0, 100.0]))
+    fitted = [Calibration(temperature, np.full(5, temperature * (1 + m % 2)), None, None, None) for m in range(models)]
+    own = (zoo, fitted, labels.astype(np.int32), (np.arange(30) % 5).astype(np.int8))
+    weights = random.choice([0.0, 0.5, 1.0, 2.0], (5, models, models))
+    kept = data.draw(st.integers(1, classes))
+    found, _ = together(*own, weights, kept)
+    whole, looked_up = together(*own, weights, classes)
+    assert looked_up == 0
+    for name, expected in vars(whole).items():
+        assert np.array_equal(getattr(found, name), expected), name
+    for name, counts in count_ensembles(*own, weights=weights, kept=kept).of.items():
+        full = Plain(*own, weights).counts(name)
+        for a in range(models):
+            for b in range(a + 1, models):
+                cells = (counts.kept[a, b], counts.converted[a, b], counts.converted[b, a], counts.recovered[a, b])
+                assert cells == full[a, b], name
+
+
+GRID = [0.0, 1.0, -1.0, 2.5, 8.0, -8.0, 60.0, 1000.0, 2.0**-14]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """All classes of all images, in float64, with the arithmetic that the guarantee names."""
+
+    zoo: list[np.ndarray]
+    calibrations: list[Calibration]
+    labels: np.ndarray
+    folds: np.ndarray
+    weights: np.ndarray
+
+    def scores(self, name: str, model: int, other: int) -> np.ndarray:
+        wide = self.zoo[model].astype(np.float32)
+        z = (wide - wide.max(axis=1, keepdims=True)).astype(np.float64)
+        if name == "two_temperatures":
+            return np.asarray(self.weights[self.folds, model, other][:, None] * z)
+        temperature = np.ones(len(z)) if name.endswith("uncalibrated") else self.calibrations[model].of(self.folds)
+        if not name.startswith("mean_probability"):
+            return np.asarray(z * (1 / temperature)[:, None])
+        normaliser = np.log(calibration.odds(self.zoo[model], temperature).sum(axis=1), dtype=np.float64)
+        scaled = z * (1 / temperature)[:, None] - normaliser[:, None]
+        return np.array([[math.exp(value) for value in row] for row in scaled.tolist()])
+
+    def counts(self, name: str) -> dict[tuple[int, int], tuple[int, int, int, int]]:
+        accepted = self.labels[:, None] if self.labels.ndim == 1 else self.labels
+        found = {}
+        for a in range(len(self.zoo)):
+            for b in range(a + 1, len(self.zoo)):
+                tops = [self.zoo[model].argmax(axis=1) for model in (a, b)]
+                decided = (self.scores(name, a, b) + self.scores(name, b, a)).argmax(axis=1)
+                decided = np.where(tops[0] == tops[1], tops[0], decided)
+                alone = [(top[:, None] == accepted).any(axis=1) for top in tops]
+                right = (decided[:, None] == accepted).any(axis=1)
+                cells = [(alone[0] == one) & (alone[1] == two) & right for one, two in CELLS]
+                found[a, b] = tuple(int(cell.sum()) for cell in cells)
+        return found
+
+
+CELLS = ((True, True), (True, False), (False, True), (False, False))
 
 
 @pytest.mark.parametrize("study", [STUDIES[0], STUDIES[4]])
-@pytest.mark.parametrize("combiner", COMBINERS)
-def test_gains_of_categories_are_sums_over_pairs_and_images(study: Study, combiner: str) -> None:
+def test_gains_of_categories_are_sums_over_pairs_and_images(study: Study) -> None:
+    combiner = MAIN
     found = study.ensembles(slice(None), combiner)
     correct = np.array([[p in row for p, row in zip(own, study.accepted, strict=True)] for own in study.prediction])
     for number, category in enumerate(CATEGORIES):
@@ -268,13 +350,19 @@ def test_no_images_make_null_figures() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     study = STUDIES[0]
-    with pytest.raises(ValueError, match="logits of shapes"):
-        ensemble_counts([study.logits[0], study.logits[1][:, :3]], study.calibrations[:2], study.labels, study.folds)
-    with pytest.raises(ValueError, match="needs the weights"):
-        ensemble_counts(study.logits, study.calibrations, study.labels, study.folds, combiner="two_temperatures")
-    for weights in (-study.weights, study.weights[:, 1:], study.weights * np.nan):
+    with pytest.raises(ValueError, match="shortlists of different images, classes or truths"):
+        together([study.logits[0], study.logits[1][:, :3]], study.calibrations[:2], study.labels % 3, study.folds, None)
+    for weights in (-study.weights, study.weights * np.nan):
         with pytest.raises(ValueError, match="weights of shape"):
-            ensemble_counts(study.logits, study.calibrations, study.labels, study.folds, weights=weights)
+            together(study.logits, study.calibrations, study.labels, study.folds, weights)
+    with pytest.raises(ValueError, match="at most 65535"):
+        shortlist([np.zeros((1, 1 << 16), np.float16)])
+    whole, _ = together(study.logits, study.calibrations, study.labels, study.folds, study.weights)
+    one, nothing = np.array([0]), np.zeros((1, 400), np.int32)
+    with pytest.raises(ValueError, match="other predictions"):
+        add_gains(
+            whole, one, one, np.array([1]), 0 * study.prediction, study.prediction > 0, study.counts.right, one, nothing
+        )
     less = PairCounts(399, study.counts.both_right, study.counts.disagreement)
     with pytest.raises(ValueError, match="399 images, their ensembles over 400"):
         pair_ensembles_table(study.names, less, study.ensembles(slice(None), "mean_probability"), "mean_probability")

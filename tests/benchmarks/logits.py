@@ -11,7 +11,7 @@ from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, calibrate
 from overlap.analysis.combining import COMBINERS, count_pairs
 from overlap.analysis.ensembles.lanes import sample_size
-from overlap.analysis.ensembles.shortlists import answered, most_said
+from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.soft_scores import score_pairs
 from overlap.analysis.pairs import pair_indices
 from tests.benchmarks.options import seconds
@@ -40,28 +40,36 @@ def main() -> None:
     print(f"calibrate one model         {seconds(lambda: calibrate([logits], labels, folds)):8.2f} s")
     some = slice(0, SAMPLE)
     zoo = [sampled(logits[some], labels[some], model) for model in range(MODELS)]
-    said = most_said(np.stack([z.argmax(axis=1) for z in zoo]).astype(np.int32), CLASSES)
-    known = [answered([z], labels[some], np.ones(SAMPLE), said=said) for z in zoo]
+    warm = [Calibration(1.0, np.ones(5), None, None, None)] * MODELS
     first, second = pair_indices(MODELS)
-    weights = np.full((len(first), 5, 2), 0.5)
+    given = (labels[some], folds[some], first, second, np.full((len(first), 5, 2), 0.5))
 
-    def look_up(model: int, images: np.ndarray) -> np.ndarray:
-        return zoo[model][images]
+    def look_up(model: int, places: np.ndarray) -> np.ndarray:
+        looked_up.append(len(places))
+        return zoo[model][places]
 
-    about = (labels[some].astype(np.int32), folds[some])
-    few = [one.take(slice(0, 2)) for one in known]
-    count_pairs(few, about[0][:2], about[1][:2], first, second, weights, look_up)  # compile
-    spent = seconds(lambda: count_pairs(known, *about, first, second, weights, look_up))
+    looked_up: list[int] = []
+    kept: list[Answered] = []
+
+    def shorten() -> None:
+        kept[:] = [answered([z], labels[some], np.ones(SAMPLE)) for z in zoo]
+
+    shorten()  # compile
+    count_pairs([one.take(slice(0, 2)) for one in kept], *(part[:2] for part in given[:2]), *given[2:], look_up)
+    looked_up.clear()
+    whole = seconds(shorten) / SAMPLE * IMAGES
+    print(f"shortlists  {whole:17.0f} s   of one core, all models and images (from {SAMPLE} images)")
+    spent = seconds(lambda: count_pairs(kept, *given, look_up))
     whole = spent / SAMPLE * IMAGES
     print(f"{len(COMBINERS)} combiners {whole:17.0f} s   of one core, all pairs and images (from {SAMPLE} images)")
+    print(f"looked up   {sum(looked_up):17} images of {MODELS * SAMPLE}")
     images = np.arange(sample_size(CLASSES))
-    warm = [Calibration(1.0, np.ones(5), None, None, None)] * PAIRED
-    tried = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
-    sample = Block(tried, warm, labels[images], folds[images], np.ones(len(images), np.bool_))
-    first, second = pair_indices(PAIRED)
-    score_pairs([sample], first[:1], second[:1])  # compile
-    whole = seconds(lambda: score_pairs([sample], first, second)) / len(first) * MODELS * (MODELS - 1) / 2
-    print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {len(first)})")
+    few = [sampled(logits[images], labels[images], model) for model in range(PAIRED)]
+    sample = Block(few, warm[:PAIRED], labels[images], folds[images], np.ones(len(images), np.bool_))
+    score_pairs([sample], np.array([0]), np.array([1]))  # compile
+    pairs = PAIRED * (PAIRED - 1) / 2
+    whole = seconds(lambda: score_pairs([sample], *pair_indices(PAIRED))) / pairs * MODELS * (MODELS - 1) / 2
+    print(f"temperatures, NLL, ECE {whole:8.0f} s   of one core, all pairs (from {pairs:.0f})")
     print(f"peak memory                 {peak_memory():8.2f} GiB")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from workflows.reductions.answers import LookUp
+from workflows.reductions.answers import Answers, LookUp
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,13 @@ class Counting:
     def told(self) -> LookedUp:
         """What was counted so far."""
         return LookedUp(dict(self._rows))
+
+
+def told(answers: Answers, parts: Sequence[LookedUp]) -> dict[str, str]:
+    """For the provenance: whose logits were read whole, and how many rows of the others were looked up."""
+    rows = LookedUp.sum(parts).rows
+    others = sum(count for model, count in rows.items() if not answers.was_read[model])
+    return {
+        "logits_read": f"{sum(answers.was_read)} of {len(answers.models)} checkpoints",
+        "logits_looked_up": f"{others} images of the others",
+    }

@@ -62,7 +62,7 @@ class Kept:
         nll, ece, top5 = (None if np.isnan(value) else value for value in others[FOLDS:])
         calibration = Calibration(temperature, np.array(others[:FOLDS]), nll, ece, top5)
         sorted_, among = arrays["sizes"].tolist()
-        short = Shortlist(*(arrays[f"short_{name}"] for name in SHORT), sorted_, among)
+        short = Shortlist(**{name: arrays[f"short_{name}"] for name in SHORT}, sorted=sorted_, among=among)
         return cls(
             Scored(calibration, arrays["confidence"], arrays["likelihood"]),
             Answered(short, arrays["own"], calibration.of(folds), arrays["calibrated_odds"]),

@@ -103,7 +103,7 @@ def nothing(sample: int) -> PairRows:
     """No pairs."""
     return PairRows(
         (),
-        SoftScores(sample, *np.empty((2, len(COMBINERS), 0)), np.empty((0, FOLDS, 2))),
+        SoftScores(sample, np.empty((len(COMBINERS), 0)), np.empty((len(COMBINERS), 0)), np.empty((0, FOLDS, 2))),
         Together(np.empty((0, len(COMBINERS), 4), np.int64), np.empty(0, np.uint8), np.zeros(1, np.int64)),
     )
 

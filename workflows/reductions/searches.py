@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration, probabilities
 from overlap.analysis.consistency import PairCounts
+from overlap.analysis.ensembles.listed import Listed
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.shortlists import Answered
 from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
@@ -24,6 +26,7 @@ from overlap.sections import Ensembles
 from workflows import cluster
 from workflows.cluster import fetch
 from workflows.reductions.answers import Answers, LookUp
+from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.judging import judge
 from workflows.reductions.pairs import Categories
 from workflows.remote import remote
@@ -42,7 +45,7 @@ Costs = dict[str, NDArray[np.float64]]
 class Full:
     """Calibrated probabilities of all classes, out of fold, read when they are asked for."""
 
-    look_up: LookUp
+    look_up: LookUp | Counting
     calibrations: Sequence[Calibration]
     folds: NDArray[np.int8]
 
@@ -61,21 +64,31 @@ class Selection:
     classes: int
     largest: tuple[Any, ...]
     """Of each model a reference."""
-    full: Full
+    answered: tuple[Any, ...]
+    """Likewise."""
+    look_up: LookUp
+    calibrations: Sequence[Calibration]
+    folds: NDArray[np.int8]
 
     @classmethod
     def of(cls, answers: Answers) -> Selection:
         """Of all models."""
         images = np.flatnonzero(answers.selection)
-        full = Full(answers.look_up, answers.calibrations, answers.folds)
-        return cls(images, answers.labels[images], answers.classes, answers.largest, full)
+        held = answers.largest, answers.answered, answers.look_up, answers.calibrations, answers.folds
+        return cls(images, answers.labels[images], answers.classes, *held)
 
-    def part(self, place: int = 0, number: int = 1) -> Part:
-        """One of so many parts of its images."""
+    def part(self, looked: Counting, place: int = 0, number: int = 1) -> Part:
+        """One of so many parts of its images; what it looks up is counted."""
+        full = Full(looked, self.calibrations, self.folds)
         mine = np.array_split(np.arange(len(self.images)), number)[place]
         kept = [largest.take(mine) for largest in ray.get([*self.largest])]
         room = min(HELD_BYTES, 4 * HELD_BYTES // number)
-        return Part(kept, self.labels[mine], self.images[mine], self.full, self.classes, room)
+        return Part(kept, self.labels[mine], self.images[mine], full, self.classes, room, self.lists)
+
+    def lists(self, model: int, images: NDArray[np.int64]) -> Listed:
+        """What a model lists on m images, numbered as in the panel."""
+        held: Answered = ray.get(self.answered[model])
+        return Listed.of(held.take(images))
 
 
 def search(
@@ -83,8 +96,9 @@ def search(
     categories: Categories,
     costs: Costs,
     settings: Ensembles,
-) -> tuple[dict[str, pl.DataFrame], list[str]]:
-    """The tables ensembles, searches, ensemble_weights and pareto; and anchors from which nothing could start.
+) -> tuple[dict[str, pl.DataFrame], list[str], LookedUp]:
+    """The tables ensembles, searches, ensemble_weights and pareto; anchors from which nothing could start; and the
+    logits that were read, beside what is kept of them.
 
     Args:
         answers: of M models.
@@ -95,7 +109,7 @@ def search(
     anchors = [answers.models.index(name) for name in settings.anchors if name in answers.models]
     missing = [name for name in settings.anchors if name not in answers.models]
     if not answers.models:
-        return {}, missing
+        return {}, missing, LookedUp()
     asked = Asked(
         anchors=tuple(anchors),
         max_size=settings.max_size,
@@ -109,9 +123,9 @@ def search(
     selected = int(answers.selection.sum())
     likelihood = answers.likelihood
     zoo = Zoo(answers.models, selected, likelihood[:, answers.selection], categories, costs)
-    suite = _select(asked, zoo, answers)
+    suite, searched = _select(asked, zoo, answers)
     right = truths.right(answers.prediction[suite.reference], answers.labels)
-    counts, looked_up = judge(suite, answers)
+    counts, judged_by = judge(suite, answers)
     judged = Judged(
         answers.models,
         suite,
@@ -121,12 +135,16 @@ def search(
         likelihood[:, ~answers.selection],
         costs,
     )
-    return {
-        "ensembles": judged.steps(),
-        "searches": judged.searches(),
-        "ensemble_weights": judged.weights(),
-        "pareto": judged.pareto(),
-    }, missing
+    return (
+        {
+            "ensembles": judged.steps(),
+            "searches": judged.searches(),
+            "ensemble_weights": judged.weights(),
+            "pareto": judged.pareto(),
+        },
+        missing,
+        LookedUp.sum([searched, judged_by]),
+    )
 
 
 def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) -> pl.DataFrame:
@@ -135,15 +153,15 @@ def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) ->
     return weak_helps_table(answers.models, counts.right, counts.n, gain)
 
 
-def _select(asked: Asked, zoo: Zoo, answers: Answers) -> Suite:
-    """All searches, over as many parts as there are CPUs for and memory allows."""
+def _select(asked: Asked, zoo: Zoo, answers: Answers) -> tuple[Suite, LookedUp]:
+    """All searches, over as many parts as there are CPUs for and memory allows; and the logits that were read."""
     cpus = max(1, sum(node.cpus for node in cluster.nodes()))
     least = math.ceil(8 * zoo.images * answers.classes / SUM_BYTES)
     number = max(1, least, min(cpus, math.ceil(zoo.images / IMAGES)))
     held = ray.put(Selection.of(answers))
     if number == 1:
-        suite: Suite = fetch(_search.remote(held, asked, zoo))
-        return suite
+        alone: tuple[Suite, LookedUp] = fetch(_search.remote(held, asked, zoo))
+        return alone
     actor_class = remote(num_cpus=min(1.0, cpus / number), max_restarts=-1, max_task_retries=-1)(_Holder)
     actors = [actor_class.remote() for _ in range(number)]
 
@@ -153,7 +171,8 @@ def _select(asked: Asked, zoo: Zoo, answers: Answers) -> Suite:
         return answered
 
     try:
-        return searches(asked, zoo, Parts(call))
+        suite = searches(asked, zoo, Parts(call))
+        return suite, LookedUp.sum(fetch([actor.looked_up.remote() for actor in actors]))
     finally:
         for actor in actors:
             ray.kill(actor)
@@ -164,16 +183,24 @@ class _Holder:
 
     def __init__(self) -> None:
         self._part: Part | None = None
+        self._looked: Counting | None = None
+
+    def looked_up(self) -> LookedUp:
+        """The logits that were read so far."""
+        return LookedUp() if self._looked is None else self._looked.told
 
     def ask(self, held: Sequence[Any], place: int, number: int, method: str, arguments: Sequence[Any]) -> Any:
         """What a method of `Part` answers; `held` is a list of one reference, which is read once."""
         if self._part is None:
             held_: Selection = ray.get(held[0])
-            self._part = held_.part(place, number)
+            self._looked = Counting(held_.look_up)
+            self._part = held_.part(self._looked, place, number)
         return getattr(self._part, method)(*arguments)
 
 
 @remote(num_cpus=1)
-def _search(held: Selection, asked: Asked, zoo: Zoo) -> Suite:
+def _search(held: Selection, asked: Asked, zoo: Zoo) -> tuple[Suite, LookedUp]:
     """All searches in one process: where there are few images, asking others takes longer than answering."""
-    return searches(asked, zoo, Parts.here([held.part()]))
+    looked = Counting(held.look_up)
+    suite = searches(asked, zoo, Parts.here([held.part(looked)]))
+    return suite, looked.told

@@ -15,7 +15,7 @@ from overlap.analysis.calibration import BINS
 from overlap.analysis.compiler import compiled
 from overlap.analysis.ensembles.floats import exponential
 from overlap.analysis.ensembles.lanes import Lanes
-from overlap.analysis.ensembles.verdicts import PROBABILITY
+from overlap.analysis.ensembles.settling import PROBABILITY
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -30,7 +30,7 @@ def scores(laid: Lanes, kind: int, inverse: Fractions, weights: Fractions, first
 
     Args:
         laid: the sample as m models see it, with at least one image.
-        kind: `verdicts.PROBABILITY` for the mean of softmax(z * inverse); else softmax(z_a w_a + z_b w_b).
+        kind: `settling.PROBABILITY` for the mean of softmax(z * inverse); else softmax(z_a w_a + z_b w_b).
         inverse: (m, 5) 1 / T by model and fold.
         weights: (P, 5, 2) by pair and fold.
         first: (P,) first model of each pair.

@@ -2,7 +2,7 @@
 
 Guarantees: every answer is a function of its arguments alone, and sums over parts; what a part holds of members and
 probabilities only saves work, so that a lost part is made again and asked again. The sum is that of the full
-computation, bit for bit: float64, in order of selection.
+computation, bit for bit: float64, in order of selection; of classes that not all members list, it is a bound of that.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.ensembles import weighted
-from overlap.analysis.ensembles.certified import certified, standing
+from overlap.analysis.ensembles.certified import Above, certified, standing
 from overlap.analysis.ensembles.largest import Largest
+from overlap.analysis.ensembles.listed import Lists, add
 
 Counts = NDArray[np.int64]
 Members = tuple[int, ...]
@@ -40,6 +41,7 @@ class Part:
         full: Full,
         classes: int,
         held: int = HELD,
+        lists: Lists | None = None,
     ) -> None:
         """Hold a range of images.
 
@@ -50,6 +52,8 @@ class Part:
             full: probabilities of all classes.
             classes: K.
             held: bytes of members' probabilities to keep.
+            lists: what models list; with it members are added from their lists, and `full` is asked about the images
+                alone that these leave open.
 
         Raises:
             ValueError: arrays that do not have the same number of images.
@@ -65,7 +69,12 @@ class Part:
         self._members: Members = ()
         self._stood: Members = ()
         self._running = np.zeros((len(images), classes))
-        self._standing = standing(self._running, self._accepted)
+        self._lists = lists
+        self._above = Above.nothing(len(images))
+        if lists is not None:
+            self._above = Above(np.zeros((len(images), classes), np.float32), self._above.most)
+        self._standing = standing(self._running, self._accepted, self._above)
+        self._rows: dict[tuple[int, int], NDArray[np.float32]] = {}
         self._held: dict[int, NDArray[np.float32]] = {}
         self._room = held // max(1, 4 * len(images) * classes)
 
@@ -83,18 +92,25 @@ class Part:
         """Images that are right with one model added, and how many of them were looked up: (2,)."""
         self._go(members)
         low, doubt = self._certify(np.array([model]))
-        unsure = np.flatnonzero(doubt[:, 0])
+        right, unsure = int(low[0]), np.flatnonzero(doubt[:, 0])
+        if len(unsure) and self._lists is not None:
+            certain, unsure = self._narrow(model, unsure)
+            right += certain
         if not len(unsure):
-            return np.array([low[0], 0], np.int64)
+            return np.array([right, 0], np.int64)
+        if self._lists is not None:
+            return np.array([right + self._whole_right((*members, model), unsure), len(unsure)], np.int64)
         held = self._held.get(model)
         added = self._full(model, self._images[unsure]) if held is None else held[unsure]
         together = (self._running[unsure] + added).argmax(axis=1)
-        return np.array([low[0] + truths.right(together, self._labels[unsure]).sum(), len(unsure)], np.int64)
+        return np.array([right + truths.right(together, self._labels[unsure]).sum(), len(unsure)], np.int64)
 
     def right(self, members: Members) -> Counts:
         """Images that the members get right together, (1,)."""
         self._go(members)
-        return np.array([self._standing.right], np.int64)
+        unsure = np.flatnonzero(self._standing.open)
+        further = self._whole_right(members, unsure) if len(unsure) else 0
+        return np.array([self._standing.right + further], np.int64)
 
     def weighed(self, models: Counts, weights: NDArray[np.float64]) -> Counts:
         """Images right by the kept classes alone when D models are weighed by each of (V, D) weights: (V,)."""
@@ -102,7 +118,41 @@ class Part:
 
     def _certify(self, candidates: Counts) -> tuple[Counts, NDArray[np.bool_]]:
         kept = self._values, self._classes, self._tail
-        return certified(self._running, self._standing, *kept, self._accepted, candidates)
+        return certified(self._running, self._above, self._standing, *kept, self._accepted, candidates)
+
+    def _narrow(self, model: int, images: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+        """Of images in doubt, how many are right by all that the model lists, and which are still in doubt."""
+        assert self._lists is not None
+        wide = self._lists(model, self._images[images])
+        above, stand = self._above.take(images), self._standing.take(images)
+        right, doubt = certified(
+            self._running[images],
+            above,
+            stand,
+            *wide.padded(),
+            wide.tail[:, None],
+            self._accepted[images],
+            np.zeros(1, np.int64),
+        )
+        return int(right[0]), images[doubt[:, 0]]
+
+    def _whole_right(self, members: Members, images: NDArray[np.int64]) -> int:
+        """How many of some images the members get right, from all their probabilities there."""
+        total = np.zeros((len(images), self._running.shape[1]))
+        for model in members:
+            total += self._looked_up(model, images)
+        return int(truths.right(total.argmax(axis=1), self._labels[images]).sum())
+
+    def _looked_up(self, model: int, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Probabilities of a model on some images; those that were asked for before are kept."""
+        missing = [image for image in images.tolist() if (model, image) not in self._rows]
+        if len(self._rows) + len(missing) > self._room * len(self._images):
+            self._rows.clear()
+            missing = images.tolist()
+        if missing:
+            found = self._full(model, self._images[missing])
+            self._rows |= {(model, image): row for image, row in zip(missing, found, strict=True)}
+        return np.stack([self._rows[model, image] for image in images.tolist()])
 
     def _go(self, members: Members) -> None:
         """Bring the sum to these members."""
@@ -110,10 +160,14 @@ class Part:
             return
         if members[: len(self._members)] != self._members:
             self._members, self._running[:] = (), 0
+            self._above.each[:], self._above.most[:] = 0, 0
         for model in members[len(self._members) :]:
-            self._running += self._whole(model)
+            if self._lists is None:
+                self._running += self._whole(model)
+            else:
+                add(self._running, self._above, self._accepted, self._lists(model, self._images))
             self._members = (*self._members, model)
-        self._standing = standing(self._running, self._accepted, self._standing.leaders)
+        self._standing = standing(self._running, self._accepted, self._above, self._standing.leaders)
         self._stood = members  # not before: a look-up that failed is asked again
 
     def _whole(self, model: int) -> NDArray[np.float32]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from overlap.analysis import truths
 from overlap.analysis.combining import LookUp
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles.shortlists import PAD, Answered, answered
+from overlap.analysis.ensembles.shortening import PAD
+from overlap.analysis.ensembles.shortlists import Answered, answered
 
 Fractions = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -139,13 +140,12 @@ def _sum(
     found: NDArray[np.uint8],
 ) -> None:
     known, covered = np.zeros(among), np.zeros(among)
-    hits, touched = np.zeros(among, np.int64), np.empty(among, np.int64)
-    is_own = np.zeros(among, np.bool_)
+    hits, touched = np.zeros(among, np.int64), np.empty(among + 1, np.int64)
+    is_own = np.zeros(among + 1, np.bool_)  # the last one stands for no class
     of_own = np.empty(accepted.shape[1])
     for x in range(len(values)):
-        for number in accepted[x]:
-            if number >= 0:
-                is_own[number] = True
+        is_own[accepted[x]] = True
+        is_own[among] = True
         column = 0
         for ensemble in range(len(ends) - 1):
             count, missing, largest = 0, 0.0, -1.0
@@ -158,13 +158,10 @@ def _sum(
                     of_own[place] += weight * np.float64(own[x, model, place])
                 for rank in range(values.shape[2]):
                     number = classes[x, model, rank]
-                    if number < 0:
-                        break
                     if is_own[number]:
                         continue
-                    if hits[number] == 0:
-                        touched[count] = number
-                        count += 1
+                    touched[count] = number
+                    count += hits[number] == 0
                     hits[number] += 1
                     known[number] += weight * np.float64(values[x, model, rank])
                     covered[number] += without
@@ -178,9 +175,7 @@ def _sum(
                     column += 1
             for number in touched[:count]:
                 known[number], covered[number], hits[number] = 0.0, 0.0, 0
-        for number in accepted[x]:
-            if number >= 0:
-                is_own[number] = False
+        is_own[accepted[x]] = False
 
 
 @compiled

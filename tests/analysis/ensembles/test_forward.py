@@ -57,7 +57,8 @@ def test_every_choice_is_that_of_plain_python(
     costs = data.draw(st.none() | st.lists(st.sampled_from([1.0, 1.5, 4.0]), min_size=models, max_size=models))
     budget = data.draw(st.sampled_from([1.0, 3.0, 6.0])) if costs else np.inf
     allowed = Allowed(pool, replacement, None if costs is None else np.array(costs), budget, rate and costs is not None)
-    parts = zoo.parts(min(pieces, len(zoo.labels)), held)
+    listed = data.draw(st.none() | st.integers(1, zoo.probabilities.shape[2]))
+    parts = zoo.parts(min(pieces, len(zoo.labels)), held, listed)
     found = forward("x", parts, len(zoo.labels), anchor=anchor, allowed=allowed, max_size=5)
     if not parts.single.any():
         assert found.members == ()

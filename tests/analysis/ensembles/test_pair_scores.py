@@ -8,19 +8,19 @@ import pytest
 from overlap.analysis import calibration
 from overlap.analysis.blocks import Block
 from overlap.analysis.combining import COMBINERS
-from overlap.analysis.ensembles import duets, soft_scores
+from overlap.analysis.ensembles import duets
 from overlap.analysis.ensembles.lanes import LOGITS, sample_size, sampled
-from overlap.analysis.ensembles.soft_scores import PairScores, assembled, score_tile, tiles
 from tests.analysis.ensembles.test_two_temperatures import block_of
+from tests.analysis.together import Scored, score_all
 from tests.analysis.zoo import logits
 from tests.reference import ensembles as reference
 
 
-def scored(block: Block, parts: int = 1) -> PairScores:
+def scored(block: Block, parts: int = 1, together: int | None = None) -> Scored:
     models = len(block.logits)
     pieces = np.array_split(np.arange(len(block.labels)), parts)
     chosen = [sampled(block, np.isin(np.arange(len(block.labels)), piece)) for piece in pieces]
-    return assembled(models, [score_tile(chosen, tile) for tile in tiles(models)])
+    return score_all(chosen, models, together)
 
 
 def zoo_of(models: int, images: int, classes: int, several: bool, seed: int = 0) -> Block:
@@ -62,12 +62,11 @@ def test_every_pair_is_that_of_plain_python(images: int, classes: int, several: 
             assert np.isnan(found.nll[combiner][b, a])
 
 
-def test_neither_tiles_nor_parts_nor_other_models_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_pairs_at_a_time_nor_parts_nor_other_models_change_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     block = zoo_of(5, 120, 6, several=False)
     whole = scored(block)
-    monkeypatch.setattr(soft_scores, "TILE", 2)
     monkeypatch.setattr(duets, "TOGETHER", 130)
-    pieces = scored(block, parts=7)
+    pieces = scored(block, parts=7, together=3)
     two = scored(Block([block.logits[i] for i in (1, 3)], [block.calibrations[i] for i in (1, 3)], *rest(block)))
     for combiner in COMBINERS:
         for figure in ("nll", "ece"):
@@ -116,4 +115,4 @@ def test_models_of_different_classes_are_refused() -> None:
     block = zoo_of(2, 20, 3, several=False)
     other = Block([block.logits[0], block.logits[1][:, :2]], block.calibrations, *rest(block))
     with pytest.raises(ValueError, match=r"models of \[2, 3\] classes"):
-        score_tile([other], (range(2), range(2)))
+        score_all([other], 2)

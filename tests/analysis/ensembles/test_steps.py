@@ -11,6 +11,7 @@ from overlap.analysis.ensembles.largest import largest
 from overlap.analysis.ensembles.outcomes import added, outcomes
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.steps import Steps, steps_table
 from overlap.analysis.splits import folds, selection
 from tests.analysis.ensembles.zoo import Zoo
@@ -33,6 +34,10 @@ class Study:
 
     def full(self, model: int, images: np.ndarray) -> np.ndarray:
         return probabilities(self.logits[model][images], self.calibrations[model].of(self.folds[images]))
+
+    def answered(self, model: int, images: np.ndarray, kept: int) -> Answered:
+        temperature = self.calibrations[model].of(self.folds[images])
+        return answered([self.logits[model][images]], self.labels[images], temperature, kept)
 
     def parts(self, pieces: int, kept: int = 3) -> Parts:
         classes = self.logits[0].shape[1]
@@ -74,7 +79,14 @@ def test_steps_are_those_of_plain_python(anchor: int | None, pieces: int) -> Non
     best = int(np.argmax(parts.single))
     assert best == reference.forward(STUDY.scores(select), truth, 1)[0][0]
     counted = [
-        outcomes([found], best, STUDY.full, some, STUDY.labels[some], STUDY.selection[some], 5)
+        outcomes(
+            [found],
+            best,
+            {model: STUDY.answered(model, some, kept=2) for model in range(7)},
+            STUDY.labels[some],
+            STUDY.selection[some],
+            lambda model, places, some=some: STUDY.logits[model][some[places]],
+        )
         for some in np.array_split(np.arange(300), pieces)
     ]
     (counts,) = added(counted)

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from overlap.analysis import truths
-from overlap.analysis.ensembles import outcomes, suite
+from overlap.analysis.ensembles import outcomes, suite, sums
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
 from overlap.analysis.ensembles.suite import Asked
 from overlap.analysis.ensembles.tables import PARETO, SEARCHES, WEIGHTS, Judged
 from tests.analysis.ensembles.test_weights import zoo_of
-from tests.analysis.ensembles.zoo import Zoo, several
+from tests.analysis.ensembles.zoo import Given, Zoo, never, several
 from tests.reference import intervals
 from tests.reference import selection as reference
 
@@ -54,7 +54,7 @@ class Study:
 
     def judged(self, asked: Asked, pieces: int = 1, costs: dict[str, np.ndarray] | None = None) -> Judged:
         zoo, n = self.zoo, len(self.selection)
-        models, classes = len(zoo.probabilities), zoo.probabilities.shape[2]
+        models = len(zoo.probabilities)
         categories = np.full((models, models), "reinit", object)
         categories[: models // 2, models // 2 :] = "dataset"
         parts = self.parts(pieces)
@@ -64,7 +64,12 @@ class Study:
         found = suite.searches(asked, told, parts)
         counted = [
             outcomes.outcomes(
-                found.ensembles, found.reference, zoo.full, some, zoo.labels[some], self.selection[some], classes
+                found.ensembles,
+                found.reference,
+                {model: Given.of(zoo.probabilities[model][some], zoo.labels[some]) for model in range(models)},
+                zoo.labels[some],
+                self.selection[some],
+                never,
             )
             for some in np.array_split(np.arange(n), pieces)
         ]
@@ -91,7 +96,7 @@ def tables(judged: Judged) -> list[pl.DataFrame]:
 def test_neither_parts_nor_ranges_change_a_table() -> None:
     one = study().judged(ASKED, 1, COSTS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outcomes, "CHUNK", 100)
+        patch.setattr(sums, "CHUNK", 100)
         several_ = study().judged(ASKED, 7, COSTS)
     for table, again in zip(tables(one), tables(several_), strict=True):
         assert table.equals(again)

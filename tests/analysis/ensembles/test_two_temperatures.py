@@ -11,9 +11,9 @@ from scipy.special import logsumexp
 
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import calibrate
-from overlap.analysis.ensembles.soft_scores import TileScores, assembled, score_tile, tiles
 from overlap.analysis.ensembles.temperatures import GREATEST
 from overlap.analysis.splits import folds
+from tests.analysis.together import score_all
 from tests.analysis.zoo import logits
 
 
@@ -26,9 +26,8 @@ def block_of(zoo: list[np.ndarray], labels: np.ndarray) -> Block:
 
 
 def weights_of(block: Block) -> np.ndarray:
-    """(5, M, M) of all pairs, from one tile."""
-    every = range(len(block.logits))
-    return assembled(len(every), [score_tile([block], (every, every))]).weights
+    """(5, M, M) of all pairs."""
+    return score_all([block], len(block.logits)).weights
 
 
 def mean_nll(weight: np.ndarray, a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> float:
@@ -99,7 +98,7 @@ def test_weights_are_finite_whatever_the_models_do(case: str) -> None:
         "huge": [zoo[0], (zoo[1].astype(np.float32) * 3000).clip(-60000, 60000).astype(np.float16)],
     }[case]
     block = block_of(zoo, labels)
-    scores = assembled(2, [score_tile([block], (range(2), range(2)))])
+    scores = score_all([block], 2)
     found = scores.weights[:, [0, 1], [1, 0]]
     assert ((found >= 0) & (found <= GREATEST)).all()
     for name, nll in scores.nll.items():
@@ -122,7 +121,7 @@ def test_without_images_to_fit_each_keeps_half_of_its_own() -> None:
         assert found[:, a, b] == pytest.approx(0.5 / block.calibrations[a].fold_temperatures)
     none = np.zeros(100, np.bool_)
     empty = Block([z[none] for z in zoo], block.calibrations, labels[none], block.folds[none], block.selection[none])
-    scores = assembled(2, [score_tile([empty], (range(2), range(2)))])
+    scores = score_all([empty], 2)
     assert scores.n == 0
     assert np.isnan(scores.nll["two_temperatures"]).all()
     assert scores.weights[:, 0, 1] == pytest.approx(0.5 / block.calibrations[0].fold_temperatures)
@@ -142,14 +141,7 @@ def test_more_freedom_never_fits_worse(seed: int, classes: int) -> None:
             assert own <= mean_nll(np.array(alone, float), *data) + 1e-5
 
 
-@pytest.mark.parametrize("models", [0, 1, 2, 32, 33, 100])
-def test_tiles_cover_every_pair_once(models: int) -> None:
-    covered = [(a, b) for rows, columns in tiles(models) for a in rows for b in columns if a < b]
-    assert len(covered) == len(set(covered)) == models * (models - 1) // 2
-
-
 @pytest.mark.parametrize("models", [0, 1])
 def test_fewer_than_two_models_have_nothing_to_fit(models: int) -> None:
     zoo, labels = logits(models, 30, 3)
-    found: list[TileScores] = [score_tile([block_of(zoo, labels)], tile) for tile in tiles(models)]
-    assert assembled(models, found).weights.shape == (5, models, models)
+    assert score_all([block_of(zoo, labels)], models).weights.shape == (5, models, models)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from overlap.analysis import truths
 from overlap.analysis.ensembles.largest import Largest, largest
+from overlap.analysis.ensembles.listed import Listed, Lists
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.shortlists import Answered, Shortlist
 
 
 class Zoo:
@@ -25,7 +28,18 @@ class Zoo:
         self.asked.append((model, len(images)))
         return self.probabilities[model][images]
 
-    def parts(self, pieces: int = 1, held: int = 0) -> Parts:
+    def lists(self, kept: int) -> Lists:
+        """What models list, if they list so many classes."""
+
+        def listed(model: int, images: np.ndarray) -> Listed:
+            held = from_probabilities(self.probabilities[model][images], self.labels[images], kept)
+            accepted = truths.accepted(self.labels[images])
+            own = np.take_along_axis(self.probabilities[model][images], np.maximum(accepted, 0), 1)
+            return Listed(held.values, held.classes.astype(np.int32), own, held.tail)
+
+        return listed
+
+    def parts(self, pieces: int = 1, held: int = 0, listed: int | None = None) -> Parts:
         return Parts.here(
             [
                 Part(
@@ -35,6 +49,7 @@ class Zoo:
                     self.full,
                     self.probabilities.shape[2],
                     held,
+                    None if listed is None else self.lists(listed),
                 )
                 for images in np.array_split(np.arange(len(self.labels)), pieces)
             ]
@@ -74,3 +89,32 @@ def several(labels: np.ndarray, classes: int, random: np.random.Generator) -> np
 def built(logits: Sequence[np.ndarray], labels: np.ndarray, kept: int) -> list[Largest]:
     """As a workflow makes them."""
     return [largest([z], np.ones(len(labels)), labels, kept) for z in logits]
+
+
+@dataclass(frozen=True)
+class Given(Answered):
+    """Complete shortlists of which the probabilities are given, whatever these are."""
+
+    given: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Given:
+        n, classes = probabilities.shape
+        numbers = np.tile(np.arange(classes, dtype=np.uint16), (n, 1))
+        half, one = np.zeros(n, np.float16), np.ones(n, np.float32)
+        short = Shortlist(np.zeros((n, classes), np.float16), numbers, half, half, one, classes, classes)
+        own = np.zeros(truths.accepted(labels).shape, np.float16)
+        return cls(short, own, np.ones(n), one, probabilities, labels)
+
+    def take(self, images: slice | np.ndarray) -> Given:
+        return Given.of(self.given[images], self.labels[images])
+
+    def probabilities(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own = np.take_along_axis(self.given, np.maximum(truths.accepted(self.labels), 0), 1)
+        return self.given, own, np.zeros(len(self.given), np.float32)
+
+
+def never(model: int, images: np.ndarray) -> np.ndarray:
+    """A look-up of complete shortlists."""
+    raise AssertionError(f"model {model} was looked up on {len(images)} images")
