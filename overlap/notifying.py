@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from overlap.errors import NotifyError, StudyError
 from overlap.identity import canonical_json
-from overlap.sections import Notify
+from overlap.service_sections import Notify
 from overlap.study import Study
 
 COMMAND_SECONDS = 60.0

@@ -27,17 +27,13 @@ from overlap.mistakes import explain, secret_key
 from overlap.sections import (
     SECTIONS,
     Analysis,
-    Champion,
     Data,
     Ensembles,
     Features,
     Gate,
-    Notify,
     Predict,
-    Retention,
-    Store,
-    Tracking,
 )
+from overlap.service_sections import Champion, Notify, Retention, Store, Tracking
 
 __all__ = ["NAME", "Study", "is_uri", "load_study"]
 

@@ -20,7 +20,7 @@ from overlap.errors import StoreError
 from overlap.keeping.kinds import KINDS, Parsed, parse
 from overlap.keeping.references import read_references
 from overlap.keeping.rules import Rules
-from overlap.sections import Retention
+from overlap.service_sections import Retention
 from overlap.store.objects import READERS, ObjectInfo, Objects
 
 BATCH = 256

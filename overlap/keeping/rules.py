@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from overlap.keeping.references import Listing, References, grouped
-from overlap.sections import Retention
+from overlap.service_sections import Retention
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from overlap.keeping.references import STAGED
 from overlap.keeping.removal import remove, survey
 from overlap.keeping.rules import RULES
 from overlap.published import Snapshot, write_results, write_snapshot
-from overlap.sections import Retention
+from overlap.service_sections import Retention
 from overlap.store import Location, layout, memo, open_objects
 from overlap.store.folder import Folder
 from overlap.store.ledger import Ledger
