@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,7 @@ def _save(export: Path, described: Description, folder: Path) -> None:
         ParamSpec("probabilities", DataType.boolean, False),
         ParamSpec("batch_size", DataType.long, 16),
     ]
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it would tell of every step
     save_model(
         folder,
         python_model=str(CODE),

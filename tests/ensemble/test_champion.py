@@ -16,11 +16,11 @@ import pytest
 from mlflow import MlflowClient
 
 import overlap
-from overlap.analysis import splits
 from overlap.ensemble.challenge import challenge
 from overlap.ensemble.rights import Judge
 from overlap.errors import StudyError
 from overlap.published import read_results, read_snapshot
+from overlap.report import Results
 from overlap.store import layout
 from overlap.store.folder import Folder
 from overlap.study import load_study
@@ -65,13 +65,8 @@ def greedy(study: SmallStudy) -> dict[str, float]:
     return dict(table.select("model", "weight").iter_rows())
 
 
-def test_it_is_asked_as_a_model_and_moves_on_a_real_gain_alone(
-    complete: SmallStudy, run: Run, server: str, model_of: Any
-) -> None:
+def test_it_is_asked_as_a_model(complete: SmallStudy, run: Run, server: str, model_of: Any) -> None:
     complete.write(tracking={"uri": server}, champion={"register": True})
-    wide = [entry for entry in complete.entries if entry["id"].startswith("wide")]
-    for entry in wide:
-        complete.remove(entry["id"])
     before = mlflow.get_tracking_uri()
     ran = run(complete)
     assert ran.code == 0, ran
@@ -101,33 +96,59 @@ def test_it_is_asked_as_a_model_and_moves_on_a_real_gain_alone(
     assert again.code == 0, again
     assert versions_of(server) == 1, "nothing is registered twice"
 
-    complete.add(net("chance", 9))  # another of the same kind
+    member = next(iter(greedy(complete)))
+    complete.remove(member)  # withdrawn, and the champion stays: its version holds all it needs
     assert run(complete).code == 0
-    second = champion_of(server)
-    assert (second.version, versions_of(server)) == (first.version, 1)
-    last = MlflowClient(server, server).get_registered_model("small").tags.get("overlap.last_challenge")
-    assert last is None or json.loads(last)["changed"] is False
-
-    for entry in wide:
-        complete.add(entry, weights=False)
-    complete.add(net("strong", 5, size=24, width=400))
-    assert run(complete).code == 0
-    third = champion_of(server)
-    assert (int(third.version), versions_of(server)) == (2, 2)
-    assert complete.fingerprints()["strong"] in json.loads(third.tags["overlap.members"])
-    assert float(third.tags["overlap.gain_low"]) > 0
-    assert third.tags["overlap.previous"] == str(first.version)
-    said = model_of(server).predict(images)
-    right = said["prediction"].to_numpy() == np.array([sample.label for sample in samples])
-    test = ~splits.selection(overlap.open(str(complete.store), DATA).labels()["key"].to_list())
-    assert abs(right[test].mean() - float(third.tags["overlap.accuracy_test"])) < 0.03, (
-        "temperatures are all-images ones"
-    )
-
-    complete.remove("strong")  # withdrawn, and the champion stays: its version holds all it needs
-    assert run(complete).code == 0
-    assert int(champion_of(server).version) == 2
+    assert champion_of(server).version == first.version
     assert len(model_of(server).predict(images[:1])) == 1
+
+
+def best_is(results: Results, *members: str) -> Results:
+    """The same results, had the main search found these members."""
+    steps = results.ensembles.filter(search="greedy")
+    row = steps.row(0, named=True)
+    found = pl.DataFrame([row | {"step": step, "model": model} for step, model in enumerate(members, 1)], steps.schema)
+    greedy = pl.col("search") == "greedy"
+    searches = results.table("searches").with_columns(size=pl.when(greedy).then(len(members)).otherwise("size"))
+    return replace(results, ensembles=found, more={**results.more, "searches": searches})
+
+
+def test_the_alias_moves_on_a_gain_beyond_chance_alone(complete: SmallStudy, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    complete.write(tracking={"uri": uri}, champion={"register": True})
+    study, objects = load_study(complete.path), Folder(complete.store)
+    results = read_results(DATA, objects)
+    assert results is not None
+    names = complete.fingerprints()
+    first = challenge(study, best_is(results, "narrow-1", "narrow-1"), objects)
+    assert first is not None
+    assert (first.champion, first.changed, first.gain) == ("1", True, None)
+    judge = Judge(objects, DATA, results.dataset_digest)
+    old, chance = judge.rights([names["narrow-1"]]), judge.rights([names["narrow-2"]])
+    gain, low, _ = judge.compare(chance, old)
+    assert low <= 0 < gain, "it is better here, and not beyond chance"
+    second = challenge(study, best_is(results, "narrow-2"), objects)
+    assert second is not None
+    assert (second.champion, second.changed, second.gain, second.low) == ("1", False, gain, low)
+    assert versions_of(uri) == 1, "what is no champion is not registered"
+    last = json.loads(MlflowClient(uri, uri).get_registered_model("small").tags["overlap.last_challenge"])
+    assert (last["models"], last["changed"], last["champion"]) == (["narrow-2"], False, "1")
+    third = challenge(study, best_is(results, "wide-2", "wide-1"), objects)
+    assert third is not None
+    assert (third.champion, third.changed) == ("2", True)
+    assert third.low is not None
+    assert third.low > 0
+    tags = champion_of(uri).tags
+    assert (tags["overlap.previous"], float(tags["overlap.gain_low"])) == ("1", third.low)
+    assert json.loads(tags["overlap.members"]) == [names["wide-2"], names["wide-1"]]
+    again = challenge(study, best_is(results, "wide-1", "wide-2"), objects)  # the same ensemble, found in another order
+    assert again is not None
+    assert (again.champion, again.changed, versions_of(uri)) == ("2", False, 2)
+    client = MlflowClient(uri, uri)
+    client.set_registered_model_alias("small", "champion", "1")  # somebody moves it back: the version is found again
+    back = challenge(study, best_is(results, "wide-1", "wide-2"), objects)
+    assert back is not None
+    assert (back.champion, back.changed, versions_of(uri)) == ("2", True, 2)
 
 
 def test_without_a_server_and_when_it_was_down(complete: SmallStudy, run: Run, model_of: Any) -> None:

@@ -49,6 +49,9 @@ def test_what_a_key_says_can_be_read_back(name: str, fingerprint: str, digest: s
     assert layout.parse_failure(layout.failure(name, name)) == (name, None)
     assert layout.parse_manifest(layout.manifest(name, digest, fingerprint)) == (digest[:16], fingerprint)
     assert layout.parse_manifest(layout.hard(name, digest, fingerprint)) is None
+    told = (digest[:16], fingerprint, digest[:16])
+    assert layout.parse_answers(layout.answers(name, digest, fingerprint, digest, digest)) == told
+    assert layout.parse_answers(layout.pairs(name, digest, digest)) is None
 
 
 @given(NAMES, NAMES, NAMES, FINGERPRINTS, DIGESTS, DIGESTS)
@@ -58,6 +61,8 @@ def test_no_two_things_share_a_key_and_none_is_a_folder_of_another(
     keys = [
         layout.predictions(data, fingerprint, one, other),
         layout.record(data, fingerprint, one),
+        layout.answers(data, one, fingerprint, other, one),
+        layout.pairs(data, one, other),
         layout.record(data, fingerprint, one, 1),
         layout.failure(data, model, one),
         layout.failure(data, model),

@@ -34,7 +34,7 @@ from workflows.remote import remote
 IMAGES = 1 << 12
 """Selection images from which on a further part pays."""
 SUM_BYTES = 1 << 30
-"""What the members' sum of one part may take."""
+"""What the members' sum of one part may take, with what is above it."""
 HELD_BYTES = 1 << 30
 """Members' probabilities that one part keeps, so that they are not read again; of many parts each keeps less."""
 
@@ -156,7 +156,7 @@ def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) ->
 def _select(asked: Asked, zoo: Zoo, answers: Answers) -> tuple[Suite, LookedUp]:
     """All searches, over as many parts as there are CPUs for and memory allows; and the logits that were read."""
     cpus = max(1, sum(node.cpus for node in cluster.nodes()))
-    least = math.ceil(8 * zoo.images * answers.classes / SUM_BYTES)
+    least = math.ceil(12 * zoo.images * answers.classes / SUM_BYTES)
     number = max(1, least, min(cpus, math.ceil(zoo.images / IMAGES)))
     held = ray.put(Selection.of(answers))
     if number == 1:
