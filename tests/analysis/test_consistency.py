@@ -16,6 +16,12 @@ from tests.reference import consistency as reference
 TABLES = st.tuples(*[st.integers(0, 40)] * 4).filter(any)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kernels() -> None:
+    """Compiled before any example is timed."""
+    pair_counts(np.zeros((2, 3), np.int16), np.zeros(3, np.int16))
+
+
 def fractions(table: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     both, only_a, only_b, _ = table
     n = sum(table)
