@@ -142,4 +142,7 @@ def test_mlflow_shows_the_study(topology: Topology, browser: Any) -> None:
     client = MlflowClient(tracking_uri=topology.mlflow)
     (experiment,) = [found for found in client.search_experiments() if found.name == "small"]
     browser.get(f"{topology.mlflow}/#/experiments/{experiment.experiment_id}/runs")
-    shows(browser, "net-0", "net-1")
+    # Parents are shown, and a checkpoint's run is a child; the count is of all.
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags.get("overlap.model") for run in runs} >= {"net-0", "net-1"}
+    shows(browser, "overlap run", f"{DATA} (", f"{len(runs)} matching runs")
