@@ -60,11 +60,18 @@ class RayCluster:
         """Where jobs are sent to, of a cluster that was started with its dashboard."""
         return f"http://127.0.0.1:{self._dashboard}"
 
-    def start(self, cpus: int = 2, *, dashboard: bool = False) -> RayCluster:
-        """Start the head; the dashboard, which is also the job server, takes seconds more and some 0.5 GB."""
+    def start(self, cpus: int = 2, *, dashboard: bool = False, autoscaling: Path | None = None) -> RayCluster:
+        """Start the head; the dashboard, which is also the job server, takes seconds more and some 0.5 GB.
+
+        Args:
+            cpus: of the head.
+            dashboard: whether there is one.
+            autoscaling: what its autoscaler goes by; without it nodes are fixed.
+        """
         head = ["--head", f"--port={self._port}", f"--ray-client-server-port={self._client_port}"]
         shown = [f"--include-dashboard={str(dashboard).lower()}", "--dashboard-host=127.0.0.1"]
-        self._start(self.mark, [*head, *shown, f"--dashboard-port={self._dashboard}", f"--num-cpus={cpus}"])
+        grown = [] if autoscaling is None else [f"--autoscaling-config={autoscaling}"]
+        self._start(self.mark, [*head, *shown, *grown, f"--dashboard-port={self._dashboard}", f"--num-cpus={cpus}"])
         return self
 
     def connect(self) -> None:

@@ -1,4 +1,7 @@
-"""GPUs that a study insists on: there are some, or an autoscaler is asked for one and given time, or it is refused."""
+"""What an autoscaler is asked for: the first GPU of a study that insists on GPUs, and as many as its units can use.
+
+On a cluster of fixed nodes nothing is asked of anybody, and a study that insists on GPUs is refused where there is none.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from typing import Any
 
 from ray.autoscaler.sdk import request_resources
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 
 from overlap.errors import StudyError
 from overlap.study import Study
@@ -17,6 +21,8 @@ from workflows.outcome import Tell
 WAIT_S = 900.0
 """Seconds that an autoscaler may take to bring a GPU; OVERLAP_NODE_WAIT sets others."""
 POLL_S = 1.0
+MOST = 1024
+"""Predictors that are asked for at most; the autoscaler's own limit is what counts."""
 
 
 def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
@@ -34,7 +40,7 @@ def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
         return
     wanted = f'predict.device = "gpu" with {study.predict.gpus_per_worker:g} a predictor'
     mend = 'start a node with GPUs, or set device = "auto" to predict on CPUs'
-    if not (may_grow and _grows()):
+    if not (may_grow and grows()):
         raise StudyError(f"{wanted}, but no node has more than {_most():g} GPUs; {mend}")
     limit = float(os.environ.get("OVERLAP_NODE_WAIT", WAIT_S))
     tell.say(f"no node has a GPU yet; the autoscaler is asked for one, and given {limit:.0f} s")
@@ -49,16 +55,27 @@ def await_gpus(study: Study, may_grow: bool, tell: Tell) -> None:
         request_resources(bundles=[])
 
 
+def call_for(predictors: int, gpus: float) -> None:
+    """Ask the autoscaler for room for so many predictors of so many GPUs each, those that are there among them.
+
+    It is asked for no less until the next call; with 0 nodes go as they fall idle.
+    """
+    request_resources(bundles=[{"GPU": gpus}] * min(predictors, MOST))
+
+
 def _most() -> float:
     """GPUs of the node that has most."""
     return max((node.gpus for node in nodes()), default=0.0)
 
 
-def _grows() -> bool:
+def grows() -> bool:
     """Whether an autoscaler looks after the cluster.
 
-    Ray's monitor runs on every head. Where nodes are started by hand it calls each node's kind by the node's id.
+    The second version of Ray's autoscaler, which KubeRay starts, says so. The first runs on every head; where nodes are
+    started by hand it calls each node's kind by the node's id.
     """
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
     told = _kv("__autoscaling_status")
     report: dict[str, Any] = json.loads(told).get("autoscaler_report") or {} if told else {}
     kinds = {kind for part in ("active_nodes", "idle_nodes") for kind in report.get(part) or {}}

@@ -14,10 +14,14 @@ from typing import Any
 import ray
 
 from overlap.study import Study
+from workflows import capacity
 from workflows.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
 from workflows.leases import Lease
 from workflows.plan import location
 from workflows.worker import Predictors
+
+UNITS_EACH = 4
+"""Units for which it pays to have a predictor more, where an autoscaler can bring one."""
 
 
 @dataclass(eq=False)
@@ -49,6 +53,8 @@ class Crew:
         """
         self._study = study
         self._gpus = 0.0
+        self._grows: bool | None = None
+        self._called_for = 0
         self._started: Counter[str] = Counter()
         self.nodes: dict[str, Node] = {}
         self.workers: list[Worker] = []
@@ -70,6 +76,17 @@ class Crew:
                 self.nodes[node.id] = node
                 self.workers += [self._start(node) for _ in range(self.slots(node))]
         return gone
+
+    def call_for(self, units: int) -> None:
+        """Ask an autoscaler, where there is one, for as many predictors on GPUs as so many units can keep at work."""
+        if not self._gpus:
+            return
+        if self._grows is None:
+            self._grows = capacity.grows()
+        wanted = -(-units // UNITS_EACH)
+        if self._grows and wanted != self._called_for:
+            self._called_for = wanted
+            capacity.call_for(wanted, self._gpus)
 
     def slots(self, node: Node) -> int:
         """How many predictors a node takes."""

@@ -103,6 +103,7 @@ class FanOut:
         try:
             self._run()
         finally:
+            self._crew.call_for(0)
             self._logbook.write(open_objects(location(self._plan.study)))
         return self._result
 
@@ -134,6 +135,7 @@ class FanOut:
             if node.id not in self._members:
                 self._members.add(node.id)
                 self._schedule.add_node(node.id, node.batch_budget, self._crew.slots(node))
+        self._crew.call_for(self._plan.units - self._done)
         self._met = time.monotonic()
         self._stirred |= self._crew.nodes.keys()
 
