@@ -1,6 +1,6 @@
 """What an autoscaler is asked for: the first GPU of a study that insists on GPUs, and as many as its units can use.
 
-On a cluster of fixed nodes nothing is asked of anybody, and a study that insists on GPUs is refused where there is none.
+On a cluster of fixed nodes nothing is asked of anybody, and a study that insists on GPUs is refused if there is none.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def grows() -> bool:
         return True
     told = _kv("__autoscaling_status")
     report: dict[str, Any] = json.loads(told).get("autoscaler_report") or {} if told else {}
-    kinds = {kind for part in ("active_nodes", "idle_nodes") for kind in report.get(part) or {}}
+    kinds = (report.get("node_type_mapping") or {}).values()
     return any(not kind.startswith("node_") for kind in kinds)
 
 
