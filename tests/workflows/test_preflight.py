@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
@@ -68,19 +67,15 @@ def faults(
         "version": {"PYTHONPATH": str(other)},
         "overlap": {"PYTHONPATH": ""},
         "secret": {"AWS_SECRET_ACCESS_KEY": "another"},
-        "network": {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"},
+        "network": {"http_proxy": "http://127.0.0.1:9", "no_proxy": f"127.0.0.1,{ray.util.get_node_ip_address()}"},
         "clock": {"PYTHONPATH": f"{other / 'clock'}{os.pathsep}{ROOT}"},
     }
     (other / "clock").mkdir()
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
     marks: list[str] = []
     try:
-
-        def start(name: str) -> None:
-            marks.append(cluster.add_node(environment=lacks[name], name=name))
-
-        with ThreadPoolExecutor(2) as starters:
-            list(starters.map(start, lacks))
+        for name, environment in lacks.items():
+            marks.append(cluster.add_node(environment=environment, name=name))
         names = {node["NodeID"][:8]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
         found = {names[fault.node[-9:-1]]: fault for fault in inspect(study, objects)}
         with pytest.raises(StudyError, match=r"^node .* \(and 4 more nodes\)$"):
