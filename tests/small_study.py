@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ class SmallStudy:
     def copy(self, folder: Path) -> SmallStudy:
         """The same study elsewhere, its store included. Times are kept, so that nothing has to be hashed again."""
         shutil.copytree(self.folder, folder, copy_function=shutil.copy2)
-        return SmallStudy(folder, [dict(entry) for entry in self.entries], dict(self.sections))
+        return SmallStudy(folder, deepcopy(self.entries), dict(self.sections))
 
     def add(self, entry: Entry, *, weights: bool = True) -> None:
         self.entries.append(entry)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from overlap import smoke
 from overlap.errors import CheckpointError, ObjectMissing, StudyError
-from overlap.identity import differences
+from overlap.identity import canonical_json, differences
 from overlap.store import layout
 from overlap.store.objects import Objects
 from overlap.study import Study
@@ -48,7 +48,8 @@ def checkpoints(study: Study, data: str, fingerprints: Mapping[str, str], object
             raise CheckpointError(f"checkpoint '{name}': its weights are gone from the store; run with --verify")
         checkpoint = Checkpoint(known[name], identity["weights"], weights.size)
         if checkpoint.fingerprint != fingerprint:
-            changed = ", ".join(field for field, *_ in differences(identity, checkpoint.identity()))
+            now = json.loads(canonical_json(checkpoint.identity()))
+            changed = ", ".join(field for field, *_ in differences(identity, now))
             raise CheckpointError(
                 f"checkpoint '{name}': is not what it was when it ran ({changed}); run the study again"
             )

@@ -146,7 +146,7 @@ folder = pathlib.Path({str(folder)!r})
 members = json.loads((folder / "ensemble.json").read_text())["members"]
 batches = torch.load({str(tmp_path / "batches.pt")!r})
 programs = [torch.export.load(folder / member["program"]["file"]).module() for member in members]
-mixed = sum(member["weight"] * program(batch) for member, program, batch in zip(members, programs, batches))
+mixed = sum(member["weight"] * program(batch.float()) for member, program, batch in zip(members, programs, batches))
 print(json.dumps(mixed.tolist()))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

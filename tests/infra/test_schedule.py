@@ -18,6 +18,7 @@ import pytest
 from tests.infra.kinds import errors
 from tests.infra.rendering import KUBERNETES, the
 from tests.small_study import SmallStudy
+from tests.study_fixtures import invoke
 
 TOKEN = "token-of-the-pod"
 NAMESPACE = "overlap"
@@ -211,6 +212,8 @@ def test_only_news_create_a_job(
 ) -> None:
     pytest.importorskip("overlap.settled")
     module = script()
+    assert invoke("run", str(complete.path), "--if-new").code == 0, "its files have other addresses since it was copied"
+    capsys.readouterr()
     assert module.main(complete.path, TICK, tmp_path) == 0
     assert capsys.readouterr().out == "nothing new\n"
     assert api.asked == [], "the API is asked when there is work, and only then"

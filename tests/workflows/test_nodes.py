@@ -128,7 +128,8 @@ def watched(staged: Staged, cluster: RayCluster) -> Iterator[Watched]:
             scraped = scrape()
             rays = dashboard_metrics() - {f"ray_{name}_total" for name in COUNTERS}
             done = sum(values(scraped, "ray_overlap_units_done_total")) >= staged.plan.units
-            return done and rays <= told_names(scraped)
+            shown = all(len(values(scraped, f"ray_{name}")) == 2 for name in GAUGES)
+            return done and shown and rays <= told_names(scraped)
 
         until(told, "our metrics at the nodes' ports")
         yield Watched(staged, result, schedule, ids[0], ids[1], ids[2], holding, scraped)

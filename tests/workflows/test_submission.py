@@ -148,8 +148,8 @@ def test_stopped_then_killed_then_done(head: RayCluster, tmp_path: Path) -> None
     assert followed.code == 1
     assert "to predict" in followed.stderr
 
-    second = send(study, head)
-    assert (second.attempt, second.state) == (2, "submitted")
+    second = send(study, head)  # other tests of this cluster may have sent the very same before
+    assert (second.attempt, second.state) == (first["attempt"] + 1, "submitted")
     until(lambda: "to predict" in invoke("logs", second.id, *where).stdout)
     kill_driver(head, second)
     heard = Heard()
@@ -175,8 +175,8 @@ def test_stopped_then_killed_then_done(head: RayCluster, tmp_path: Path) -> None
         },
     )
     third = send(study, head)
-    assert (third.attempt, third.state) == (3, "submitted")
+    assert (third.attempt, third.state) == (second.attempt + 1, "submitted")
     assert follow(third, heard) == 3, heard.lines
     assert outcome_of(study, third.id)["exit_code"] == 3  # type: ignore[index]
     assert connect(head.dashboard_url).get_job_info(third.id).driver_exit_code == 3
-    assert send(study, head).attempt == 4, "some units failed: that is not finished"
+    assert send(study, head).attempt == third.attempt + 1, "some units failed: that is not finished"
