@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from overlap.errors import ObjectMissing
-from overlap.identity import SHORT, digest
+from overlap.identity import SHORT, canonical_json, digest
 from overlap.store import layout
 from overlap.store.objects import Objects
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MODELS = "models"
 """In the header of an object of pairs: the fingerprints that its pairs are of, separated by blanks."""
+
+ABOUT = "about"
+"""The one field of a safetensors header that is ours: JSON, since several fields come in no certain order."""
 
 HEADER = 1 << 16
 """Bytes in which a header is looked for first; one of a thousand fingerprints fits."""
@@ -45,7 +48,7 @@ def write(
     from safetensors.numpy import save
 
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    body = save(held, dict(about or {}))
+    body = save(held, {ABOUT: canonical_json(about or {}).decode()})
     place = key(digest(body))
     objects.put(place, body)
     return place
@@ -79,9 +82,9 @@ def header(objects: Objects, key: str) -> dict[str, str]:
         length = int.from_bytes(start[:8], "little")
         if 8 + length > len(start):
             start = objects.get_range(key, 0, 8 + length) if length < 1 << 26 else b""
-        told = json.loads(start[8 : 8 + length]).get("__metadata__", {})
+        told = json.loads(json.loads(start[8 : 8 + length])["__metadata__"][ABOUT])
         return {str(name): str(value) for name, value in told.items()}
-    except (ObjectMissing, ValueError, AttributeError):
+    except (ObjectMissing, ValueError, KeyError, AttributeError):
         return {}
 
 

@@ -151,6 +151,8 @@ def test_damage_in_a_bucket(
     client = s3_server.client()
     client.put_object(Bucket=bucket, Key=f"whole/store/{first}", Body=stored[first][:-7])
     client.delete_object(Bucket=bucket, Key=f"whole/store/{second}")
+    for key in (key for key in stored if key.startswith("answers/")):  # else no logits would be read at all
+        client.delete_object(Bucket=bucket, Key=f"whole/store/{key}")
     client.delete_object(Bucket=bucket, Key=f"whole/store/results/{DATA}/reduction.json")
 
     ran = run(study)
