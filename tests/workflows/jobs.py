@@ -72,8 +72,8 @@ class Heard:
 
 def log_file(head: RayCluster, submission: str) -> Path:
     """Where the head keeps a job's log."""
-    (session,) = {path.resolve() for path in head.scratch.glob("ray/session_latest")}
-    return session / "logs" / f"job-driver-{submission}.log"
+    (log,) = head.scratch.glob(f"ray/session_2*/logs/job-driver-{submission}.log")
+    return log
 
 
 def until(true: Callable[[], Any], seconds: float = 90) -> None:

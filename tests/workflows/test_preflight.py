@@ -65,11 +65,14 @@ def faults(
     code.write_text(re.sub('__version__ = ".*"', '__version__ = "0.0.1"', code.read_text()))
     lacks = {
         "version": {"PYTHONPATH": str(other)},
-        "overlap": {"PYTHONPATH": ""},
+        "overlap": {"PYTHONPATH": str(other / "hollow")},
         "secret": {"AWS_SECRET_ACCESS_KEY": "another"},
         "network": {"http_proxy": "http://127.0.0.1:9", "no_proxy": f"127.0.0.1,{ray.util.get_node_ip_address()}"},
         "clock": {"PYTHONPATH": f"{other / 'clock'}{os.pathsep}{ROOT}"},
     }
+    for package in ("overlap", "workflows"):  # whatever is installed: these are found first, and are empty
+        (other / "hollow" / package).mkdir(parents=True)
+        (other / "hollow" / package / "__init__.py").touch()
     (other / "clock").mkdir()
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
     marks: list[str] = []
