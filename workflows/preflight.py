@@ -35,6 +35,7 @@ from workflows.remote import remote
 
 ANSWER_S = 120.0
 """A node that has not answered by then is named: its workers do not start."""
+NOT_SET_UP = "cannot set up the environment of a task; look at its runtime_env_agent's log"
 CLOCK_WARNING_S = 30.0
 CLOCK_ERROR_S = 900.0
 """S3 refuses a signature whose time is off by more."""
@@ -144,13 +145,19 @@ class Answer:
 def _ask(errand: Errand, alive: Sequence[Node]) -> dict[Node, Answer]:
     """Ask all nodes at once; one that is gone meanwhile is left out."""
     asked = time.time()
-    waiting = {_look.options(scheduling_strategy=on(node)).remote(errand, node): node for node in alive}
+    waiting = {_send(errand, node): node for node in alive}
+    again: set[Node] = set()
     answers: dict[Node, Answer] = {}
     until = time.monotonic() + ANSWER_S
     while waiting and time.monotonic() < until:
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=until - time.monotonic())
         for reference in ready:
-            answers[waiting.pop(reference)] = Answer(asked, time.time(), _got(reference))
+            node, said = waiting.pop(reference), _got(reference)
+            if said == NOT_SET_UP and node not in again:  # Ray's agent there may only have been busy
+                again.add(node)
+                waiting[_send(errand, node)] = node
+                continue
+            answers[node] = Answer(asked, time.time(), said)
     for reference, node in waiting.items():
         ray.cancel(reference, force=True)
         answers[node] = Answer(asked, time.time(), f"did not answer within {ANSWER_S:.0f} s; look at its raylet's log")
@@ -158,10 +165,16 @@ def _ask(errand: Errand, alive: Sequence[Node]) -> dict[Node, Answer]:
     return {node: answer for node, answer in answers.items() if node.id in here}
 
 
+def _send(errand: Errand, node: Node) -> Any:
+    return _look.options(scheduling_strategy=on(node)).remote(errand, node)
+
+
 def _got(reference: Any) -> Seen | str:
     try:
         seen: Seen = ray.get(reference)
         return seen
+    except ray.exceptions.RuntimeEnvSetupError:
+        return NOT_SET_UP
     except Exception as error:  # code that is not there cannot even be unpacked
         cause = getattr(error, "cause", None) or error
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

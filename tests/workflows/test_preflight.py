@@ -70,9 +70,9 @@ def faults(
         "network": {"http_proxy": "http://127.0.0.1:9", "no_proxy": f"127.0.0.1,{ray.util.get_node_ip_address()}"},
         "clock": {"PYTHONPATH": f"{other / 'clock'}{os.pathsep}{ROOT}"},
     }
-    for package in ("overlap", "workflows"):  # whatever is installed: these are found first, and are empty
+    for package in ("overlap", "workflows"):  # whatever is installed: these are found first, and lack a module
         (other / "hollow" / package).mkdir(parents=True)
-        (other / "hollow" / package / "__init__.py").touch()
+        (other / "hollow" / package / "__init__.py").write_text("import overlap.absent\n")
     (other / "clock").mkdir()
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
     marks: list[str] = []
