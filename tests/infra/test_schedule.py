@@ -210,7 +210,6 @@ def test_only_news_create_a_job(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("overlap.settled")
     module = script()
     assert invoke("run", str(complete.path), "--if-new").code == 0, "its files have other addresses since it was copied"
     capsys.readouterr()
