@@ -63,7 +63,7 @@ def test_there_is_something_to_look_at() -> None:
     assert len(LIBRARY) > 60
     assert len(WORKFLOWS) > 8
     assert ("workflows.run.run", True) in set(imports(ROOT / "overlap/commands/running.py"))
-    assert ("ray", False) in set(imports(ROOT / "workflows/cluster.py"))
+    assert ("ray", False) in set(imports(ROOT / "workflows/nodes/cluster.py"))
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
@@ -87,6 +87,13 @@ def test_analysis_knows_arrays_and_tables_only(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in LIBRARY if path.parent.name == "store"], ids=name_of)
 def test_the_store_knows_no_networks(path: Path) -> None:
     assert not tops(path) & {"torch", "timm", "torchvision", "mlflow", "matplotlib"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("workflows/scheduling/*.py")), ids=name_of)
+def test_scheduling_is_decided_without_ray(path: Path) -> None:
+    assert "ray" not in tops(path)
+    for module, _ in imports(path, typing=True):
+        assert not module.startswith(("workflows.nodes", "workflows.predicting")), module
 
 
 HEAVY = ("boto3", "matplotlib", "mlflow", "numba", "pandas", "polars", "ray", "sklearn", "timm", "torch", "torchvision")

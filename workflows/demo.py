@@ -13,7 +13,7 @@ from overlap.demo.recipes import Recipe, recipes
 from overlap.demo.study_file import write_study
 from overlap.demo.training import train
 from overlap.study import Study, load_study
-from workflows.cluster import Cluster
+from workflows.nodes.cluster import Cluster
 from workflows.outcome import Outcome, Tell
 from workflows.run import run
 

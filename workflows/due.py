@@ -15,7 +15,7 @@ from overlap.mending import restore_records
 from overlap.novelty import novelty
 from overlap.settled import Look
 from overlap.study import Study
-from workflows.cluster import Cluster
+from workflows.nodes.cluster import Cluster
 from workflows.outcome import Outcome, Tell
 from workflows.run import run
 

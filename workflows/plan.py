@@ -22,7 +22,7 @@ from overlap.zoo import hub
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
 from overlap.zoo.resolve import resolve_for
 from overlap.zoo.weights import Staged, is_remote, out_of_reach, recall, recall_named, stage
-from workflows import probe_heads
+from workflows.heads import probe_heads
 
 PAGE = 1000
 """Keys in one answer of S3 to a listing."""

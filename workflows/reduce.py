@@ -26,9 +26,9 @@ from overlap.report.results import Results
 from overlap.report.tables import FIRST
 from overlap.store.objects import Objects
 from overlap.store.turns import turn
-from workflows import news
-from workflows.cluster import Cluster
+from workflows.changes import news
 from workflows.gate import Gate
+from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan
 from workflows.publish import provenance
 from workflows.reductions import champions, costs, counting, features, pairs, rows

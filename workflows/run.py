@@ -16,12 +16,14 @@ from overlap.store.objects import check, open_objects
 from overlap.study import Study
 from overlap.versions import Versions, versions
 from overlap.zoo import hub
-from workflows import across, notices, probe_fits
-from workflows.cluster import Cluster
-from workflows.crew import Crew
+from workflows import across
+from workflows.changes import notices
+from workflows.heads import probe_fits
+from workflows.nodes.cluster import Cluster
+from workflows.nodes.preflight import CheckedCluster
 from workflows.outcome import Outcome, Tell
 from workflows.plan import location, make_plan, no_network
-from workflows.preflight import CheckedCluster
+from workflows.predicting.crew import Crew
 from workflows.reductions.rows import UNFINISHED
 from workflows.stages import Stages, truths_of
 

@@ -19,7 +19,7 @@ from overlap.store.objects import Objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Architecture
 from overlap.zoo.factories import source_digest
-from workflows.cluster import Cluster
+from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan
 
 

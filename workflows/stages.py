@@ -13,11 +13,11 @@ from overlap.store.objects import Objects
 from overlap.study import Study
 from workflows import gate, publish
 from workflows.certify import certify
-from workflows.cluster import Cluster
-from workflows.crew import Crew
-from workflows.fanout import FanOut
+from workflows.nodes.cluster import Cluster
 from workflows.outcome import Outcome, Tell
 from workflows.plan import Plan, imports_only, refresh
+from workflows.predicting.crew import Crew
+from workflows.predicting.fanout import FanOut
 from workflows.reduce import reduce
 from workflows.stage import stage_for_cluster
 

@@ -91,7 +91,7 @@ def plan(study: Path, explain: bool, gpu_memory: float | None, address: str | No
     loaded = load_study(study)
     memory = None if gpu_memory is None else int(gpu_memory * explanation.GIB)
     if address is not None and memory is None:
-        from workflows.memory import smallest_gpu
+        from workflows.nodes.memory import smallest_gpu
 
         memory = smallest_gpu(loaded, address)
     planned = explanation.explain_plan(loaded, memory)

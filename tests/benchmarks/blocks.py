@@ -20,7 +20,7 @@ from tests.benchmarks.comparison import Comparison, Found, Said
 from tests.benchmarks.options import Options, seconds
 from tests.benchmarks.pairs import hard_predictions
 from tests.benchmarks.stages import GIB, Stages
-from workflows.cluster import Cluster, nodes
+from workflows.nodes.cluster import Cluster, nodes
 from workflows.reductions import pairs
 
 SAMPLE = 6

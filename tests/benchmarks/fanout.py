@@ -36,10 +36,10 @@ from tests.benchmarks.evaluation_loop import EvaluationLoop, unpack
 from tests.benchmarks.options import Options
 from tests.benchmarks.photographs import photograph_shards
 from tests.benchmarks.table import peak_memory
-from workflows.cluster import Cluster
-from workflows.crew import Crew
-from workflows.fanout import FanOut
+from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan, location, make_plan, refresh
+from workflows.predicting.crew import Crew
+from workflows.predicting.fanout import FanOut
 
 INPUT = 128
 CHEAP: tuple[tuple[str, dict[str, int]], ...] = (

@@ -19,9 +19,9 @@ from tests.benchmarks.comparison import Found, Growth
 from tests.benchmarks.fanout import CHEAP, Bare, bare_decode, fan_out, make_study, weights_of
 from tests.benchmarks.options import Options, seconds
 from tests.benchmarks.stages import GIB, Stages
-from workflows.cluster import Cluster
-from workflows.crew import Crew
+from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan, make_plan
+from workflows.predicting.crew import Crew
 
 
 def compared(options: Options) -> Iterator[Found]:

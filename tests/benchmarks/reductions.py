@@ -28,7 +28,7 @@ LIMIT = 10.0
 
 STAGES: dict[str, tuple[str, ...]] = {
     "workflows.run:make_plan": ("plan",),
-    "workflows.cluster:Cluster.start": ("start of Ray",),
+    "workflows.nodes.cluster:Cluster.start": ("start of Ray",),
     "workflows.reductions.subject:Subject.panel": ("hard predictions read",),
     "workflows.gate:Gate.judge": ("gate",),
     "workflows.reductions.pairs:count": ("pairs: joint counts",),

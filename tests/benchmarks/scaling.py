@@ -23,9 +23,9 @@ from overlap.store.objects import open_objects
 from overlap.study import Study, load_study
 from tests.benchmarks.table import Row, show
 from tests.small_study import DATA, SmallStudy, net
-from workflows.crew import Crew
-from workflows.fanout import FanOut
 from workflows.plan import Plan, location, make_plan, refresh
+from workflows.predicting.crew import Crew
+from workflows.predicting.fanout import FanOut
 
 WORKERS = (1, 2, 4)
 WANTED = 0.9

@@ -11,8 +11,8 @@ import ray
 
 from tests.small_study import IMAGES, SHARDS, SmallStudy, net
 from tests.study_fixtures import Run
-from workflows import cluster as clusters
-from workflows.fanout import FanOut
+from workflows.nodes import cluster as clusters
+from workflows.predicting.fanout import FanOut
 
 SIZES = (64, 96)
 SHARD_BYTES = sum(3 * size * size for size in SIZES) * IMAGES // SHARDS

@@ -17,9 +17,9 @@ from time import process_time
 from typing import Any
 
 from tests.workflows.timm_costs import Row, rows
-from workflows.backlog import Job
-from workflows.holdings import Decode
-from workflows.leases import Lease, Schedule
+from workflows.scheduling.backlog import Job
+from workflows.scheduling.holdings import Decode
+from workflows.scheduling.leases import Lease, Schedule
 
 IMAGES = 50_000
 FLOPS = 15e12
@@ -60,7 +60,7 @@ def seconds_per_image(row: Row) -> float:
 
 
 def as_the_driver_knows(row: Row) -> float:
-    """The estimate of `workflows.backlog.cost`."""
+    """The estimate of `workflows.scheduling.backlog.cost`."""
     return float(row.weights_bytes * row.bytes_per_image)
 
 

@@ -13,8 +13,8 @@ from tests.ray_cluster import RayCluster
 from tests.small_study import SmallStudy
 from tests.study_fixtures import Run
 from tests.workflows.jobs import Heard, tiny
-from workflows.capacity import await_gpus
-from workflows.cluster import Node, gpus_per_predictor
+from workflows.nodes.capacity import await_gpus
+from workflows.nodes.cluster import Node, gpus_per_predictor
 
 
 @pytest.fixture

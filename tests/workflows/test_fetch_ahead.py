@@ -10,7 +10,7 @@ import pytest
 from tests.servers import SeaweedFS
 from tests.small_study import SmallStudy, net
 from tests.study_fixtures import Run
-from workflows import fanout
+from workflows.predicting import fanout
 
 
 class _Recorded:

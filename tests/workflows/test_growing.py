@@ -64,9 +64,9 @@ import sys, time
 from pathlib import Path
 from overlap.study import load_study
 from tests.workflows.jobs import Heard
-from workflows.capacity import await_gpus
-from workflows.cluster import Cluster
-from workflows.crew import UNITS_EACH, Crew
+from workflows.nodes.capacity import await_gpus
+from workflows.nodes.cluster import Cluster
+from workflows.predicting.crew import UNITS_EACH, Crew
 
 study, heard = load_study(Path(sys.argv[1])), Heard()
 with Cluster(sys.argv[2], study.path.parent) as cluster:

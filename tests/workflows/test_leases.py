@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.backlog import Batch, Job
-from workflows.claims import FEW
-from workflows.holdings import Decode
-from workflows.leases import ATTEMPTS, LONGEST_LEASE, Lease, Schedule
+from workflows.scheduling.backlog import Batch, Job
+from workflows.scheduling.claims import FEW
+from workflows.scheduling.holdings import Decode
+from workflows.scheduling.leases import ATTEMPTS, LONGEST_LEASE, Lease, Schedule
 
 QUEUED = 2
 SIGNATURES = tuple((("input_size", (size, size)),) for size in (8, 16, 24))

@@ -21,11 +21,11 @@ from overlap.store.objects import Objects, open_objects
 from overlap.study import load_study
 from tests.ray_cluster import RayCluster
 from tests.small_study import DATA, SmallStudy, net
-from workflows import fanout
-from workflows.crew import Crew
-from workflows.fanout import FanOut, FanOutResult
-from workflows.metrics import COUNTERS, GAUGES
 from workflows.plan import Plan, location, make_plan
+from workflows.predicting import fanout
+from workflows.predicting.crew import Crew
+from workflows.predicting.fanout import FanOut, FanOutResult
+from workflows.predicting.metrics import COUNTERS, GAUGES
 
 CPU = {"OVERLAP_DEVICE": "cpu", "RAY_metrics_report_interval_ms": "500"}
 CHECKPOINTS = 4

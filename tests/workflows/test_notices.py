@@ -17,7 +17,7 @@ from overlap.store.folder import Folder
 from overlap.study import Study, load_study
 from tests.view.ensemble_frames import whole
 from tests.view.news_frames import with_news
-from workflows import notices
+from workflows.changes import notices
 from workflows.outcome import Outcome
 
 

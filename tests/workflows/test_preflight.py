@@ -18,7 +18,7 @@ from tests.servers import SeaweedFS
 from tests.small_study import ROOT
 from tests.web_server import WebServer
 from tests.workflows.jobs import Heard, tiny
-from workflows.preflight import Fault, check, inspect
+from workflows.nodes.preflight import Fault, check, inspect
 
 SLOW_CLOCK = """
 import time

@@ -29,12 +29,12 @@ from overlap.panel import Panel
 from overlap.store import kept, layout
 from overlap.store.ledger import Manifest, Record
 from overlap.store.objects import open_objects
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.plan import Plan
 from workflows.reductions import kept_answers
 from workflows.reductions.kept_answers import Kept
 from workflows.reductions.reader import Reader
-from workflows.remote import remote
 
 
 @dataclass(frozen=True)

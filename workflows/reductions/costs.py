@@ -13,9 +13,9 @@ from overlap.store.ledger import Manifest
 from overlap.store.objects import Location, open_objects
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.costs import Cost, costs
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.plan import Plan, location
-from workflows.remote import remote
 
 
 def count(plan: Plan) -> Any:

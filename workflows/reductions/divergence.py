@@ -25,10 +25,10 @@ from overlap.analysis.divergence.table import divergence_table
 from overlap.methodology import AXES, LINEAGE, Training
 from overlap.panel import Panel
 from overlap.sections import Analysis
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, Sample
 from workflows.reductions.pairs import Categories, row_starts
-from workflows.remote import remote
 
 ROWS = 1 << 12
 """Rows of the table of divergence that one task makes."""

@@ -27,13 +27,13 @@ from overlap.analysis.features.ridge import r_squared
 from overlap.panel import Panel
 from overlap.sections import Features
 from overlap.store.ledger import Manifest, Record
-from workflows import cluster
-from workflows.cluster import fetch
+from workflows.nodes import cluster
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.plan import Plan
 from workflows.reductions.companions import Companion, of_role
 from workflows.reductions.pairs import Categories
 from workflows.reductions.reader import Reader
-from workflows.remote import remote
 
 if TYPE_CHECKING:
     from overlap.probes.trial import Sight, Trial

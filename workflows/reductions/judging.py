@@ -14,10 +14,10 @@ from overlap.analysis.ensembles.outcomes import Outcomes, added, outcomes, used
 from overlap.analysis.ensembles.shortlists import Answered
 from overlap.analysis.ensembles.suite import Suite
 from overlap.analysis.ensembles.sums import Terms, right_together
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, LookUp
 from workflows.reductions.counting import Counting, LookedUp
-from workflows.remote import remote
 
 Members = tuple[int, ...]
 """Models of `Answers`, in the order in which they were selected; one may be there several times."""

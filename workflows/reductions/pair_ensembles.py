@@ -20,14 +20,14 @@ from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.pairs import CATEGORIES, category_numbers, pair_indices
 from overlap.store import layout
 from overlap.store.objects import Location, open_objects
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.reductions import pair_rows
 from workflows.reductions.answers import Answers, LookUp, Sample
 from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.pair_rows import Name, PairRows
 from workflows.reductions.pairs import Categories
 from workflows.reductions.reader import Reader
-from workflows.remote import remote
 
 TILE = 16
 """Models a side of the pairs that one task makes: with the sample of 32 models at 1,000 classes it holds 0.3 GiB."""

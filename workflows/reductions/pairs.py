@@ -15,8 +15,8 @@ from overlap.analysis import bits
 from overlap.analysis.consistency import PairCounts, disagreement_counts, narrow
 from overlap.analysis.pairs import pairs_table
 from overlap.panel import Panel
-from workflows.cluster import fetch, nodes
-from workflows.remote import remote
+from workflows.nodes.cluster import fetch, nodes
+from workflows.nodes.remote import remote
 
 Categories = NDArray[np.object_]
 

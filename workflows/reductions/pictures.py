@@ -11,9 +11,9 @@ from overlap.images.shards import Shard
 from overlap.images.thumbnails import thumbnails
 from overlap.report.thumbnails import SIDE, wanted
 from overlap.study import is_uri
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.plan import Plan
-from workflows.remote import remote
 
 
 def pictures(plan: Plan, driving: pl.DataFrame, divisive: pl.DataFrame) -> tuple[dict[str, bytes], list[str]]:

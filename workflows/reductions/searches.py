@@ -23,13 +23,13 @@ from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.sections import Ensembles
-from workflows import cluster
-from workflows.cluster import fetch
+from workflows.nodes import cluster
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, LookUp
 from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.judging import judge
 from workflows.reductions.pairs import Categories
-from workflows.remote import remote
 
 IMAGES = 1 << 12
 """Selection images from which on a further part pays."""

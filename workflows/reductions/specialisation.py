@@ -20,10 +20,10 @@ from overlap.analysis.specialisation.reasons import score_notes, specialisation_
 from overlap.analysis.specialisation.scores import class_scores, group_scores
 from overlap.analysis.specialisation.spread import Specialisation, specialisation
 from overlap.panel import Panel
-from workflows.cluster import fetch
+from workflows.nodes.cluster import fetch
+from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers
 from workflows.reductions.pairs import Categories, row_starts
-from workflows.remote import remote
 
 ROWS = 1 << 11
 """Pairs of one task."""

@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from overlap.zoo.preprocessing import Signature
-from workflows.backlog import Backlog, Batch, Job
-from workflows.claims import at_hand, claim, hungry
-from workflows.holdings import Decode, Holding
+from workflows.scheduling.backlog import Backlog, Batch, Job
+from workflows.scheduling.claims import at_hand, claim, hungry
+from workflows.scheduling.holdings import Decode, Holding
 
 LONGEST_LEASE = 4
 """Shards in one lease at most: a batch stays in memory until its last lease is done."""

@@ -8,7 +8,7 @@ import ray
 
 from overlap.errors import StudyError
 from overlap.study import Study
-from workflows.cluster import Cluster, nodes, on
+from workflows.nodes.cluster import Cluster, nodes, on
 
 QUERY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
 MIB = 1 << 20

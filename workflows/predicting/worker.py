@@ -27,8 +27,8 @@ from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
-from workflows.metrics import Metrics
-from workflows.remote import remote
+from workflows.nodes.remote import remote
+from workflows.predicting.metrics import Metrics
 
 if TYPE_CHECKING:
     from overlap.inference import Inference

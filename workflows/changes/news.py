@@ -20,9 +20,9 @@ from overlap.panel import Panel
 from overlap.report.results import Results
 from overlap.store import layout
 from overlap.store.objects import Objects, get_many
+from workflows.changes.successors import SEARCH, members, sizes
 from workflows.gate import QUARANTINED
 from workflows.reductions.answers import Answers
-from workflows.successors import SEARCH, members, sizes
 
 ORDER: tuple[Change, ...] = ("added", "replaced", "back", "withdrawn", "failed", "quarantined")
 TEXT = 60

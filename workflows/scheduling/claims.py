@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from overlap.zoo.preprocessing import Signature
-from workflows.backlog import Backlog
-from workflows.holdings import Decode, Holding
+from workflows.scheduling.backlog import Backlog
+from workflows.scheduling.holdings import Decode, Holding
 
 FEW = 4
 """Checkpoints for each worker of a node that are few: they stay resident while the shards pass."""

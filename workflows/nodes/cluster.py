@@ -15,7 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from overlap.errors import StudyError
-from workflows.remote import remote
+from workflows.nodes.remote import remote
 
 STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment of a Ray that is started here: one thread a task, and GPUs stay visible to what did not ask for one."""

@@ -16,9 +16,9 @@ from typing import Any
 from overlap.errors import StoreError
 from overlap.images.shards import Shard
 from overlap.store.objects import Objects
-from workflows.crew import Worker
-from workflows.leases import Lease
-from workflows.worker import Report
+from workflows.predicting.crew import Worker
+from workflows.predicting.worker import Report
+from workflows.scheduling.leases import Lease
 
 
 class Logbook:

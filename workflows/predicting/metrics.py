@@ -12,7 +12,7 @@ import ray
 from ray.util.metrics import Counter, Gauge
 
 if TYPE_CHECKING:
-    from workflows.worker import Report
+    from workflows.predicting.worker import Report
 
 TAGS = ("data", "node", "worker")
 COUNTERS = {

@@ -15,7 +15,7 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 
 from overlap.errors import StudyError
 from overlap.study import Study
-from workflows.cluster import nodes
+from workflows.nodes.cluster import nodes
 from workflows.outcome import Tell
 
 WAIT_S = 900.0

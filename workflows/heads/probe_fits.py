@@ -18,13 +18,13 @@ from overlap.identity import digest_file
 from overlap.store import layout, memo
 from overlap.store.objects import Objects, open_objects
 from overlap.zoo.checkpoint import Checkpoint
-from workflows import cluster as clusters
-from workflows.cluster import Cluster, fetch
+from workflows.heads.probe_heads import key
+from workflows.nodes import cluster as clusters
+from workflows.nodes.cluster import Cluster, fetch
+from workflows.nodes.remote import remote
 from workflows.outcome import Outcome
 from workflows.plan import Plan
-from workflows.probe_heads import key
 from workflows.reductions.companions import Companion
-from workflows.remote import remote
 from workflows.stages import Stages
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import ray
 
 from overlap.study import Study
-from workflows import capacity
-from workflows.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
-from workflows.leases import Lease
+from workflows.nodes import capacity
+from workflows.nodes.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
 from workflows.plan import location
-from workflows.worker import Predictors
+from workflows.predicting.worker import Predictors
+from workflows.scheduling.leases import Lease
 
 UNITS_EACH = 4
 """Units for which it pays to have a predictor more, where an autoscaler can bring one."""

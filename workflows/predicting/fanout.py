@@ -21,14 +21,14 @@ from overlap.store.ledger import Record
 from overlap.store.objects import open_objects
 from overlap.study import is_uri
 from overlap.zoo.checkpoint import Checkpoint
-from workflows.backlog import jobs
-from workflows.cluster import Node, on
-from workflows.crew import Crew, Worker
-from workflows.holdings import Decode
-from workflows.leases import ATTEMPTS, Lease, Schedule
-from workflows.logbook import Logbook
+from workflows.nodes.cluster import Node, on
 from workflows.plan import Plan, location
-from workflows.worker import Context, Decoded, Report, decode_shard, fetch_ahead
+from workflows.predicting.crew import Crew, Worker
+from workflows.predicting.logbook import Logbook
+from workflows.predicting.worker import Context, Decoded, Report, decode_shard, fetch_ahead
+from workflows.scheduling.backlog import jobs
+from workflows.scheduling.holdings import Decode
+from workflows.scheduling.leases import ATTEMPTS, Lease, Schedule
 
 QUEUED = 2
 """Leases a predictor holds: the one it runs and the next, so that it never waits for the driver."""

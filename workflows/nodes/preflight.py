@@ -27,11 +27,11 @@ from overlap.errors import OverlapError, StudyError, gist
 from overlap.images.shards import expand
 from overlap.store.objects import Location, Objects, open_objects
 from overlap.study import Study, is_uri
-from workflows.capacity import await_gpus
-from workflows.cluster import Cluster, Node, nodes, on
+from workflows.nodes.capacity import await_gpus
+from workflows.nodes.cluster import Cluster, Node, nodes, on
+from workflows.nodes.remote import remote
 from workflows.outcome import Tell
 from workflows.plan import location
-from workflows.remote import remote
 
 ANSWER_S = 120.0
 """A node that has not answered by then is named: its workers do not start."""

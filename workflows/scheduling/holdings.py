@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from overlap.zoo.preprocessing import Signature
-from workflows.backlog import Batch
+from workflows.scheduling.backlog import Batch
 
 
 @dataclass(frozen=True)

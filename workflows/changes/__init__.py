@@ -1,0 +1,1 @@
+"""What a reduction changed beside the one before it, and who is told."""

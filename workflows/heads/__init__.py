@@ -1,0 +1,1 @@
+"""Linear probes as heads of checkpoints that have none: which wait, and how theirs are fitted."""

@@ -1,0 +1,1 @@
+"""The Ray cluster: joined or started, looked at before it is used, asked to grow."""
