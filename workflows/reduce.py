@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
@@ -40,6 +38,12 @@ from workflows.reductions.pictures import pictures
 from workflows.reductions.searches import search, weak_helps
 from workflows.reductions.specialisation import specialise
 from workflows.reductions.subject import Subject
+
+LONG = (
+    "`pairs.parquet` has {:,} rows, too many for the page: tables and figures of single pairs are left out of it, not "
+    "out of the results"
+)
+"""What is said where the table of pairs is too long to be held."""
 
 
 def reduce(
@@ -99,11 +103,12 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
 
     counted = costs.count(plan)
     counts = pairs.count(panel)
-    table = pairs.table(panel, counts, categories)
+    written = pairs.write(panel, categories)
+    table = written.scan()
     answers = read(panel, plan, subject.manifests)
-    own = np.ix_(answers.rows, answers.rows)
+    own = categories.among(answers.rows)
     joint = counts.among(answers.rows)
-    ensembles = combine(answers, joint, categories[own])
+    ensembles = combine(answers, joint, own)
     main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
 
     tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
@@ -111,10 +116,10 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
     if ensembles is not None and main is not None:
-        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
+        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(written.read(), ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    found, missing, searched = search(answers, categories[own], priced, study.ensembles)
+    found, missing, searched = search(answers, own, priced, study.ensembles)
     looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
     champions.remember(subject, answers, found)
     tables |= found
@@ -123,7 +128,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     thumbnails, unread = pictures(plan, tables["driving"], tables["divisive"])
     tables |= {
         "models": models_table(rows.model_rows(whole, plan, subject.manifests, answers.by_name, gated.quarantined)),
-        "pairs": table,
+        "pairs": written.frame(),
         "categories": by_category,
     }
     notes = [
@@ -131,7 +136,8 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         *gated.notes,
         *(f"anchor '{name}' is not complete, or quarantined: no search starts from it" for name in missing),
         *rows.class_notes(panel, plan),
-        *table_notes(tables),
+        *([] if written.is_held else [LONG.format(written.rows)]),
+        *table_notes(tables | {"pairs": table}),
         *said,
         *left_out,
         *unread,
@@ -143,6 +149,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         inputs_digest=subject.digest,
         **dict[str, Any]({name: tables.pop(name) for name in FIRST if name in tables}),
         more=tables,
+        files={"pairs": written},
         thumbnails=thumbnails,
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),

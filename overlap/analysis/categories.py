@@ -27,6 +27,9 @@ MATCHED = 0.04
 STATISTICS = ("error_inconsistency", "kappa", "error_inconsistency_matched", "kappa_matched", "gain_best")
 """Means over the pairs of a category; each has an interval. `_matched` ones are over the accuracy-matched pairs."""
 
+READ = ("model_a", "model_b", "accuracy_a", "accuracy_b", "error_inconsistency", "kappa")
+"""Columns of the table of pairs."""
+
 SCHEMA: dict[str, pl.DataType] = {
     "category": pl.String(),
     "pairs": pl.Int64(),
@@ -40,7 +43,7 @@ SCHEMA: dict[str, pl.DataType] = {
 def category_table(
     models: Sequence[str],
     correct: NDArray[Any],
-    pairs: pl.DataFrame,
+    pairs: pl.DataFrame | pl.LazyFrame,
     pair_ensembles: pl.DataFrame | None = None,
     ensembles: EnsembleCounts | None = None,
 ) -> pl.DataFrame:
@@ -49,7 +52,8 @@ def category_table(
     Args:
         models: M names in ascending order.
         correct: (M, N) zeros and ones, the images that the pairs were counted on.
-        pairs: the table of pairs of these models.
+        pairs: the table of pairs of these models; one that is only scanned is read a category at a time, and of that
+            what the means are of.
         pair_ensembles: the pairs' ensembles by one combiner; without it gains are null.
         ensembles: what they were made from, counted with the categories.
 
@@ -58,12 +62,13 @@ def category_table(
     """
     check_axis(models, len(correct))
     axis = {model: index for index, model in enumerate(models)}
+    table = pairs.lazy().select("category", *READ)
     if pair_ensembles is not None:
-        gains = pair_ensembles.select("model_a", "model_b", "gain_best")
-        pairs = pairs.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
+        gains = pair_ensembles.lazy().select("model_a", "model_b", "gain_best")
+        table = table.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
     rows = []
     for name in CATEGORIES:
-        of_category = pairs.filter(pl.col("category") == name)
+        of_category = table.filter(pl.col("category") == name).drop("category").collect()
         if of_category.is_empty():
             continue
         close = (pl.col("accuracy_a") - pl.col("accuracy_b")).abs() <= MATCHED + 1e-12
@@ -76,7 +81,7 @@ def category_table(
         row: dict[str, Any] = {
             "category": name,
             "pairs": len(of_category),
-            "models": len({*of_category["model_a"], *of_category["model_b"]}),
+            "models": len({*of_category["model_a"].unique(), *of_category["model_b"].unique()}),
             "pairs_matched": len(of_category.filter(close)),
             "reason": "; ".join(reasons) or None,
         }
@@ -124,5 +129,8 @@ def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: E
 
 
 def _indices(pairs: pl.DataFrame, axis: dict[str, int]) -> tuple[Indices, Indices]:
-    first, second = (np.array([axis[model] for model in pairs[name]], np.int64) for name in ("model_a", "model_b"))
+    first, second = (
+        pairs[name].replace_strict(list(axis), list(axis.values()), return_dtype=pl.Int64).to_numpy()
+        for name in ("model_a", "model_b")
+    )
     return first, second
