@@ -43,7 +43,7 @@ def joint_of(words: Words, first: NDArray[np.int64], second: NDArray[np.int64]) 
 
 
 @compiled
-def _common(one: Words, other: Words) -> int:
+def _common(one: Words, other: Words) -> np.int64:
     # compilers know this way to count bits, and take the processor's own instruction for it where there is one
     pairs = np.uint64(0x5555555555555555)
     fours = np.uint64(0x3333333333333333)
