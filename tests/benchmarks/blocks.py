@@ -97,7 +97,7 @@ def _table(panel: Panel, quick: bool) -> Iterator[Found]:
     held = stages.all["write",]
     own = next(own for kind, _, own in before if kind == "driver")
     driver, worker = (held.own["driver"] - own) / GIB, held.own["worker"] / GIB
-    bounds = (3.2 * models * images / GIB + SPARE, SPARE)
+    bounds = (2.2 * models * images / GIB + SPARE, SPARE)
     assert driver <= bounds[0], f"the driver took {driver:.2f} GiB more, not {bounds[0]:.2f}"
     assert worker <= bounds[1], f"a worker held {worker:.2f} GiB of its own, not {bounds[1]:.2f}"
     hours = spent / made * len(whole) / 3600
