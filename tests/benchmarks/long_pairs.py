@@ -61,7 +61,7 @@ def compared(options: Options) -> Iterator[Found]:
         take("findings", lambda: find(again))
         take("sentence on all pairs", lambda: divergence.pairs(again))
         take("pairs whose images are looked up", lambda: driven_pairs(rows))
-        take("partners of one model", lambda: _partners(names[7], rows))
+        take("partners of one model", lambda: _partners(names[models // 2], rows))
     assert held["findings"].pairs == table.rows
     whats = [what for what in held if isinstance(what, str)]
     size = table.path.stat().st_size / GIB
