@@ -61,11 +61,15 @@ def category_table(
         ValueError: names do not fit the array.
     """
     check_axis(models, len(correct))
-    axis = {model: index for index, model in enumerate(models)}
     table = pairs.lazy().select("category", *READ)
     if pair_ensembles is not None:
         gains = pair_ensembles.lazy().select("model_a", "model_b", "gain_best")
         table = table.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
+    axis = pl.Series(models, dtype=pl.String())
+    place = pl.col("model_a", "model_b").replace_strict(
+        axis, pl.int_range(len(axis), eager=True), return_dtype=pl.Int32
+    )
+    table = table.with_columns(place)  # names of half a hundred million pairs would take a GiB
     rows = []
     for name in CATEGORIES:
         of_category = table.filter(pl.col("category") == name).drop("category").collect()
@@ -75,8 +79,8 @@ def category_table(
         estimates: dict[str, Estimate] = {}
         for suffix, members in (("", of_category), ("_matched", of_category.filter(close))):
             for statistic in ("error_inconsistency", "kappa"):
-                estimates[statistic + suffix] = _consistency(name, statistic, members, axis, correct)
-        estimates["gain_best"] = _gain(name, of_category, axis, ensembles)
+                estimates[statistic + suffix] = _consistency(name, statistic, members, correct)
+        estimates["gain_best"] = _gain(name, of_category, ensembles)
         reasons = [f"{column}: {found.reason}" for column, found in estimates.items() if found.reason]
         row: dict[str, Any] = {
             "category": name,
@@ -91,14 +95,12 @@ def category_table(
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
 
 
-def _consistency(
-    category: str, statistic: str, pairs: pl.DataFrame, axis: dict[str, int], correct: NDArray[Any]
-) -> Estimate:
+def _consistency(category: str, statistic: str, pairs: pl.DataFrame, correct: NDArray[Any]) -> Estimate:
     """Mean error inconsistency or kappa of the pairs for which it is defined."""
     pairs = pairs.filter(pl.col(statistic).is_not_null())
     if pairs.is_empty():
         return Estimate(reason="no pair for which it is defined")
-    first, second = _indices(pairs, axis)
+    first, second = _indices(pairs)
     share = np.full(len(pairs), 1 / len(pairs))
     if statistic == "error_inconsistency":
         noise = image_variance(correct, first, second, share, np.zeros(len(correct)))
@@ -115,7 +117,7 @@ def _consistency(
     return estimate(category, pairs[statistic].to_numpy(), first, second, noise, (-1.0, 1.0))
 
 
-def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: EnsembleCounts | None) -> Estimate:
+def _gain(category: str, pairs: pl.DataFrame, ensembles: EnsembleCounts | None) -> Estimate:
     """Mean gain over the better model, of the pairs that have an ensemble."""
     if "gain_best" not in pairs.columns or ensembles is None or ensembles.n == 0:
         return Estimate(reason="no pair ensembles")
@@ -125,12 +127,9 @@ def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: E
     number = CATEGORIES.index(category)
     sums, squares = int(ensembles.gain[number]), int(ensembles.gain_square[number])
     noise = (squares / ensembles.n - (sums / ensembles.n) ** 2) / len(pairs) ** 2 / ensembles.n
-    return estimate(category, pairs["gain_best"].to_numpy(), *_indices(pairs, axis), noise, (-1.0, 1.0))
+    return estimate(category, pairs["gain_best"].to_numpy(), *_indices(pairs), noise, (-1.0, 1.0))
 
 
-def _indices(pairs: pl.DataFrame, axis: dict[str, int]) -> tuple[Indices, Indices]:
-    first, second = (
-        pairs[name].replace_strict(list(axis), list(axis.values()), return_dtype=pl.Int64).to_numpy()
-        for name in ("model_a", "model_b")
-    )
+def _indices(pairs: pl.DataFrame) -> tuple[Indices, Indices]:
+    first, second = (pairs[name].to_numpy().astype(np.int64) for name in ("model_a", "model_b"))
     return first, second
