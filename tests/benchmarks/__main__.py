@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "blocks": "tests.benchmarks.blocks",
     "greedy": "tests.benchmarks.greedy",
     "start": "tests.benchmarks.start",
+    "nothing-new": "tests.benchmarks.nothing_new",
     "growth": "tests.benchmarks.growth",
     "fanout-growth": "tests.benchmarks.fanout_growth",
 }
