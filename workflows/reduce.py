@@ -33,6 +33,7 @@ from workflows.plan import Plan
 from workflows.publish import provenance
 from workflows.reductions import champions, costs, counting, features, pairs, rows
 from workflows.reductions.answers import read
+from workflows.reductions.asked import asked
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
 from workflows.reductions.pair_ensembles import combine
@@ -101,6 +102,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     counts = pairs.count(panel)
     table = pairs.table(panel, counts, categories)
     answers = read(panel, plan, subject.manifests)
+    asked(answers).write(subject.objects, subject.name, subject.digest)
     own = np.ix_(answers.rows, answers.rows)
     joint = counts.among(answers.rows)
     ensembles = combine(answers, joint, categories[own])
