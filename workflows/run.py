@@ -60,7 +60,7 @@ def run(
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
     with cluster or CheckedCluster(address, study, tell) as wanted:
-        stages = Stages(study, objects, wanted, Crew(study), tell, patient)
+        stages = Stages(study, objects, wanted, Crew(study, wanted.door), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
     if limit is None:
         notices.tell(study, outcomes, objects)
