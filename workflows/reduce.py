@@ -118,7 +118,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     priced = costs.of(answers.models, plan, subject.manifests, counted)
     found, missing, searched = search(answers, categories[own], priced, study.ensembles)
     looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
-    champions.remember(subject, answers, found)
+    looked_up.append(champions.remember(subject, answers, found))
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -155,5 +155,6 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         return results
     if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
         return replace(results, news=earlier.news)
-    told = news.since(earlier, results, panel, counts, answers, subject.objects)
-    return replace(results, news=told.plain())
+    told, compared = news.since(earlier, results, panel, counts, answers, subject.objects)
+    read_too = counting.told(answers, [*looked_up, compared])
+    return replace(results, news=told.plain(), provenance={**results.provenance, **read_too})
