@@ -237,14 +237,6 @@ def _long(key: str, expected: str, objects: Objects) -> LongTable | None:
     return LongTable.at(folder, path)
 
 
-def _json(key: str, objects: Objects) -> dict[str, Any] | None:
-    """An object of JSON, None where it is missing or was cut: the next run writes it anew."""
-    try:
-        return dict(json.loads(objects.get(key)))
-    except (ObjectMissing, ValueError):
-        return None
-
-
 def read_json(key: str, objects: Objects) -> dict[str, Any] | None:
     """An object of JSON, None where there is none; DamagedObject where it is something else."""
     try:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.notes import pair_notes
 from overlap.analysis.pairs import pair_count, pair_indices, pairs_table
-from tests.analysis.zoo import logits, predictions
+from tests.analysis.zoo import logits, pair_counts, predictions
 from tests.reference import consistency as reference
 
 COLUMNS = [

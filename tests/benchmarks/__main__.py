@@ -35,6 +35,7 @@ STAGES: dict[str, str] = {
     "long-pairs": "tests.benchmarks.long_pairs",
     "greedy": "tests.benchmarks.greedy",
     "start": "tests.benchmarks.start",
+    "nothing-new": "tests.benchmarks.nothing_new",
     "growth": "tests.benchmarks.growth",
     "fanout-growth": "tests.benchmarks.fanout_growth",
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.pairs import pairs_table
 from overlap.methodology import Training, pair_categories
 from overlap.panel import Panel
 from overlap.store import long_tables
+from tests.analysis.zoo import pair_counts
 from tests.reference import consistency as reference
 from workflows.reductions import pairs
 

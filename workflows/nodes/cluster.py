@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from workflows.nodes.remote import remote
 STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment of a Ray that is started here: one thread a task, and GPUs stay visible to what did not ask for one."""
 
+SESSION = "OVERLAP_SUBMISSION_SESSION"
+"""Variable of a job: the session of the cluster that it was sent to."""
 PROBE_SECONDS = 5.0
 BATCH_SHARE = 0.5
 """Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
@@ -45,6 +47,24 @@ class Node:
         return int(self.object_store * BATCH_SHARE)
 
 
+class Door:
+    """Which nodes of a cluster may be used: every one."""
+
+    def admit(self, alive: Sequence[Node]) -> list[Node]:
+        """Those of the nodes that are alive which may be used; never waits."""
+        return [*alive]
+
+    @property
+    def looks(self) -> list[Any]:
+        """References to what is being found out about nodes: when one is there, `admit` may say more."""
+        return []
+
+    @property
+    def coming(self) -> list[Node]:
+        """The nodes that this is found out about."""
+        return []
+
+
 class Cluster:
     """A Ray cluster that is connected to, or started on this machine, when it is first needed.
 
@@ -59,6 +79,7 @@ class Cluster:
             search_path: the study's folder, from which workers import factories.
         """
         self.address = address
+        self.door = Door()
         self._search_path = str(search_path)
         self._ours = False
 
@@ -73,7 +94,7 @@ class Cluster:
         """Be connected.
 
         Raises:
-            StudyError: there is no cluster at the address.
+            StudyError: there is no cluster at the address, or, of a job, it is not the one that the job was sent to.
         """
         # Ray prints its notes on dead workers to stdout, where only results go; what became of them is said here.
         ray._private.worker._worker_logs_enabled = False
@@ -105,6 +126,13 @@ class Cluster:
                 f"no Ray cluster at '{self.address}' ({why}); start one there, or leave --address out to run here"
             ) from None
         self._ours = True
+        wanted, found = os.environ.get(SESSION), ray._private.worker._global_node
+        if self.address is not None and wanted and found is not None and found.session_name != wanted:
+            # Ray's job server looks for its own cluster in its temporary folder, where another may have signed in.
+            raise StudyError(
+                f"this job was sent to the cluster of {wanted}, and Ray led it to that of {found.session_name}; they "
+                "run on one machine with one temporary folder: start each with a --temp-dir of its own"
+            )
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items as Ray tasks of one CPU each, results in order; no items, no cluster."""

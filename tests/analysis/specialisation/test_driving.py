@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.pairs import pairs_table
 from overlap.analysis.specialisation.driving import (
     DIVISIVE_SCHEMA,
@@ -21,6 +20,7 @@ from overlap.analysis.specialisation.driving import (
     driving_images,
 )
 from tests.analysis.specialisation.confidences import zoo
+from tests.analysis.zoo import pair_counts
 from tests.reference import specialisation as reference
 
 
