@@ -73,7 +73,7 @@ TOP_CLASSES = (65, 65534)
 
 
 class Predict(Section):
-    """How predictions are made; `dtype`, `decoder`, `output` and `features` are in every fingerprint, the rest is not."""
+    """How predictions are made; `dtype`, `decoder`, `output` and `features` are in fingerprints, the rest is not."""
 
     device: Literal["auto", "gpu", "cpu"] = "auto"
     """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""

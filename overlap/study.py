@@ -100,7 +100,7 @@ class Study(Section):
             raise ValueError(f"gate.data names '{unknown[0]}', which is no [data.NAME] section to evaluate on; mend it")
         if self.champion.wanted and self.predict.output == "top":
             raise ValueError(
-                "the champion is judged by all logits, which predict.output = \"top\" does not store; set output = "
+                'the champion is judged by all logits, which predict.output = "top" does not store; set output = '
                 '"logits", or champion.register = false'
             )
         if self.champion.data is not None and self.champion.data not in self.evaluated:
@@ -113,7 +113,7 @@ class Study(Section):
         least, most = TOP_CLASSES
         if classes < least:
             raise ValueError(
-                f"data.{name} has {classes} classes, and predict.output = \"top\" keeps the {least - 1} largest logits "
+                f'data.{name} has {classes} classes, and predict.output = "top" keeps the {least - 1} largest logits '
                 'with their classes: all logits are smaller; set output = "logits"'
             )
         if classes > most:

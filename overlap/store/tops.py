@@ -62,6 +62,42 @@ class Tops:
         """The predictions alone."""
         return Hard(self.keys, self.prediction, self.confidence)
 
+    def take(self, images: npt.NDArray[np.int64]) -> Tops:
+        """Those of some images, ascending."""
+        places = np.searchsorted(images, self.rows)
+        inside = np.isin(self.rows, images)
+        return Tops(
+            [self.keys[image] for image in images.tolist()],
+            self.prediction[images],
+            self.confidence[images],
+            self.largest[images],
+            self.classes[images],
+            self.least[images],
+            self.moments[images],
+            places[inside],
+            self.logits[inside],
+            self.among,
+        )
+
+
+def joined(parts: Sequence[Tops]) -> Tops:
+    """Several, of one model, as one; at least one.
+
+    Raises:
+        ValueError: of different classes.
+    """
+    if len({part.among for part in parts}) != 1:
+        raise ValueError("largest logits of different classes")
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    together = ("prediction", "confidence", "largest", "classes", "least", "moments")
+    return Tops(
+        keys=[key for part in parts for key in part.keys],
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in together},
+        rows=np.concatenate([part.rows + start for part, start in zip(parts, starts, strict=False)]),
+        logits=np.concatenate([part.logits for part in parts]),
+        among=parts[0].among,
+    )
+
 
 def tops_from_logits(keys: Sequence[str], logits: npt.NDArray[Any]) -> Tops:
     """From logits (n, K) of any real dtype; errors are those of `tables.from_logits`.

@@ -50,7 +50,7 @@ def since(
     before, now = _states(earlier.models, earlier.absent), _states(results.models, results.absent)
     steps = members(results.ensembles)
     kept = [name for name, state in now.items() if name in before and before[name].fingerprint == state.fingerprint]
-    compared = tuple(sizes(earlier, results.ensembles, kept, answers))
+    compared = tuple(sizes(earlier, results.ensembles, kept, answers)) if answers.models else ()
     alone = only_right(panel.correct) if panel.models else np.empty(0, np.int64)
 
     def place(model: str) -> Place:

@@ -21,8 +21,8 @@ Fractions = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 MARGIN = 2.0**-18
-"""More than the relative error of the largest probability of an image as full computations make it in float32: 3e-7 of the
-exponential, 1.5e-6 of the sum's additions, 1.3e-6 of what is summed, roundings of the quotient."""
+"""More than the relative error of the largest probability of an image as full computations make it in float32: 3e-7 of
+the exponential, 1.5e-6 of the sum's additions, 1.3e-6 of what is summed, roundings of the quotient."""
 
 SLOPE = 2e-7
 """What is added to it for a class whose logit less the largest, over T, is -1; likewise for less: 1.2e-7 of that number

@@ -1,8 +1,8 @@
 """Which ensembles are right, from bounds on their members' probabilities: the loop that searches and tables stand on.
 
 Guarantees: what is certified is what all logits say: an ensemble's class is the arg-max of the members' summed
-calibrated probabilities, the lowest class on ties. Bounds hold the rounding of the full computation (`bounded.MARGIN`), so that
-ties and leads within rounding are left open, but for members that all say one class and do so clearly.
+calibrated probabilities, the lowest class on ties. Bounds hold the rounding of the full computation (`bounded.MARGIN`),
+so that ties and leads within rounding are left open, but for members that all say one class and do so clearly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is certified from the largest logits is what all logits say, ties and near-ties included; the rest is counted."""
+"""What is certified from the largest logits is what all logits say, ties and near-ties included; the rest counts."""
 
 from __future__ import annotations
 
