@@ -33,6 +33,7 @@ STAGES: dict[str, str] = {
     "stored": "tests.benchmarks.stored",
     "blocks": "tests.benchmarks.blocks",
     "greedy": "tests.benchmarks.greedy",
+    "top": "tests.benchmarks.top",
     "start": "tests.benchmarks.start",
     "growth": "tests.benchmarks.growth",
     "fanout-growth": "tests.benchmarks.fanout_growth",

@@ -75,7 +75,7 @@ class Range:
 
     def _step(self, models: int) -> int:
         """Images at a time."""
-        return max(1, CHUNK // (models * self.models[0].largest.shape[1]))
+        return max(1, CHUNK // (models * int(self.models[0].largest.shape[1])))
 
     def _verdicts(
         self, members: Members, candidates: Sequence[int], images: Counts

@@ -146,7 +146,7 @@ def _judge_all(
             if classes[x, a, 0] == classes[x, b, 0]:
                 found[pair, x] = ((1 << len(kinds)) - 1) * is_among(classes[x, a, 0], accepted[x])
                 continue
-            verdict = 0
+            verdict = np.int64(0)
             for c in range(len(kinds)):
                 weight[:] = 1.0
                 if kinds[c] == WEIGHTED:

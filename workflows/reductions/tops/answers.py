@@ -1,8 +1,8 @@
 """What each checkpoint says of every image as far as its largest logits tell: one task a checkpoint.
 
 Guarantees: temperatures are cross-fitted on the calibration sample alone, by all of its logits; on the audit sample
-every bound is compared with all logits, and one that does not hold is an error. Not kept in the store between runs: what is
-read here is a sixth of all logits and less.
+every bound is compared with all logits, and one that does not hold is an error. Not kept in the store between runs:
+what is read here is a fifth of all logits of a thousand classes, and less of more.
 """
 
 from __future__ import annotations

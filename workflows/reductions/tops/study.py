@@ -116,9 +116,12 @@ def _notes(answers: TopAnswers, found: TopPairs, steps: pl.DataFrame, decisions:
         yield "the calibration sample has no image: all temperatures are 1"
     rows = found.bounds.filter(pl.col("undecided") > 0)
     if rows.height:
+        most, total = (
+            int(value) for value in rows.select(pl.max("undecided"), pl.sum("undecided").alias("sum")).row(0)
+        )
         yield (
             f"{rows.height:,} of {found.bounds.height:,} ensembles of pairs have images that neither bounds nor stored "
-            f"logits decide ({rows['undecided'].max()} of {len(answers.keys):,} at most, {rows['undecided'].sum():,} "
+            f"logits decide ({most:,} of {len(answers.keys):,} at most, {total:,} "
             "in all): what these could change is null in pair_ensembles, and between its bounds in pair_ensemble_bounds"
         )
     if found.main is None:
