@@ -61,7 +61,7 @@ def of(classes: int, models: int, images: int, rounds: int) -> Iterator[Found]:
     yield Said(
         STAGE,
         f"{what}: bytes an image",
-        f"{(len(top) - samples) / images:,.0f} and {samples / images:,.0f} of the samples, beside {len(full) / images:,.0f}",
+        f"{(len(top) - samples) / images:,.0f}, samples {samples / images:,.0f}; all logits {len(full) / images:,.0f}",
         {"top": (len(top) - samples) / images, "samples": samples / images, "logits": len(full) / images},
     )
     writing = [[], []]
