@@ -20,12 +20,14 @@ from torch import nn
 
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
+from overlap.feeding import Feed
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint, Numeric
 from overlap.zoo.fetching import fetched
 from overlap.zoo.loading import load
+from overlap.zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +61,7 @@ class Predictor:
     def __init__(self, objects: Objects, device: str, resident_bytes: int) -> None:
         self._objects = objects
         self._device = torch.device(device)
+        self._feed = Feed(self._device)
         self._limit = resident_bytes
         self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
         self._batch_sizes: dict[str, int] = {}
@@ -106,6 +109,8 @@ class Predictor:
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         self._make_room(size)  # again: a file of half precision takes twice its size
+        if self._is_channels_last(checkpoint.candidate.numeric):
+            module = module.to(memory_format=torch.channels_last)
         try:
             module = self._moved(module)
         except torch.OutOfMemoryError:
@@ -164,16 +169,18 @@ class Predictor:
         found_before = self._batch_sizes.get(checkpoint.fingerprint) or self._remembered.recall(checkpoint.candidate)
         size = tried = min(batch_size, found_before or batch_size)
         numeric = numeric or checkpoint.candidate.numeric
-        logits = np.empty((len(pixels), checkpoint.candidate.outputs), np.float32)
+        scale = self._scale(checkpoint.preprocessing)
+        on_gpu = self._device.type == "cuda"
+        logits = torch.empty((len(pixels), checkpoint.candidate.outputs), pin_memory=on_gpu)
         features: list[NDArray[np.float32]] = []
         start = 0
         while start < len(pixels):
             try:
-                found = self._forward(checkpoint, numeric, module, pixels[start : start + size])
+                found = self._forward(checkpoint, numeric, module, pixels[start : start + size], scale)
             except torch.OutOfMemoryError:
                 found = None
             if found is not None:
-                logits[start : start + size] = found
+                logits[start : start + size].copy_(found, non_blocking=True)
                 if tap is not None:
                     try:
                         features.append(tap.taken(len(found)).cpu().numpy())
@@ -186,16 +193,27 @@ class Predictor:
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2
         if size < tried:
             self._remembered.remember(checkpoint.candidate, size)
-        return logits, np.concatenate(features) if features else None, size
+        if on_gpu:
+            torch.cuda.synchronize(self._device)  # until here the host only said what to do
+        return logits.numpy(), np.concatenate(features) if features else None, size
+
+    def _scale(self, preprocessing: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of pixels from 0 to 255; made once for many batches, as making them waits."""
+        mean, std = (torch.tensor(each, device=self._device) for each in (preprocessing.mean, preprocessing.std))
+        return mean.mul_(255).view(1, 3, 1, 1), std.mul_(255).view(1, 3, 1, 1)
 
     def _forward(
-        self, checkpoint: Checkpoint, numeric: Numeric, module: nn.Module, pixels: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        preprocessing = checkpoint.preprocessing
-        mean = torch.tensor(preprocessing.mean, device=self._device).mul_(255).view(1, 3, 1, 1)
-        std = torch.tensor(preprocessing.std, device=self._device).mul_(255).view(1, 3, 1, 1)
+        self,
+        checkpoint: Checkpoint,
+        numeric: Numeric,
+        module: nn.Module,
+        pixels: NDArray[np.uint8],
+        scale: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        mean, std = scale
         with torch.inference_mode(), in_force(numeric, self._device):
-            batch = torch.from_numpy(pixels.copy()).to(self._device).permute(0, 3, 1, 2).contiguous().float()
+            batch = self._feed.bring(pixels).permute(0, 3, 1, 2)  # which is channels_last as it comes
+            batch = (batch if self._is_channels_last(numeric) else batch.contiguous()).float()
             try:
                 output = module(batch.sub_(mean).div_(std))
             except (torch.OutOfMemoryError, torch.AcceleratorError):
@@ -212,5 +230,8 @@ class Predictor:
                 'none of its layers could be kept in float32; set predict.dtype = "float32"'
             )
         mapped = checkpoint.candidate.class_map
-        logits = output.float() if mapped is None else mapped.apply(output.float())
-        return np.asarray(logits.cpu().numpy())
+        return output.float() if mapped is None else mapped.apply(output.float())
+
+    def _is_channels_last(self, numeric: Numeric) -> bool:
+        """Whether convolutions see channels last: on a GPU, where the mode has them run on its tensor cores."""
+        return self._device.type == "cuda" and numeric.autocast

@@ -73,11 +73,13 @@ def cluster(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
 
 
 @pytest.fixture(scope="session")
-def head(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
+def head(s3_server: SeaweedFS) -> Iterator[RayCluster]:
     """A Ray cluster with two CPUs and a job server, with overlap baked in; this process has its token.
 
-    Its workers have the credentials of the tests' S3 server, and are not niced: other tests would starve them.
+    Its workers have the credentials of the tests' S3 server, and are not niced: other tests would starve them. Its
+    temporary folder is its own, for Ray's job server sends jobs to the cluster that signed in there last.
     """
+    scratch = Path(tempfile.mkdtemp(prefix="ovl-"))
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     cluster = RayCluster(scratch, {"PATH": path, "RAY_worker_niceness": "0"})
     with pytest.MonkeyPatch.context() as patch:
@@ -88,6 +90,7 @@ def head(scratch: Path, s3_server: SeaweedFS) -> Iterator[RayCluster]:
             yield cluster.start(dashboard=True)
         finally:
             cluster.close()
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def invoke(*arguments: str) -> Ran:

@@ -35,6 +35,7 @@ STAGES: dict[str, str] = {
     "greedy": "tests.benchmarks.greedy",
     "top": "tests.benchmarks.top",
     "start": "tests.benchmarks.start",
+    "nothing-new": "tests.benchmarks.nothing_new",
     "growth": "tests.benchmarks.growth",
     "fanout-growth": "tests.benchmarks.fanout_growth",
 }

@@ -18,6 +18,7 @@ from tests.small_study import Command, SmallStudy, save_weights
 from tests.study_fixtures import invoke
 from tests.tcp_proxy import TcpProxy
 from tests.workflows.jobs import Heard, kill_driver, let_go, log_file, outcome_of, tiny, until, waiting
+from workflows.nodes.cluster import SESSION
 from workflows.submission.client import Submission, follow, submit
 from workflows.submission.connection import connect
 
@@ -180,3 +181,14 @@ def test_stopped_then_killed_then_done(head: RayCluster, tmp_path: Path) -> None
     assert outcome_of(study, third.id)["exit_code"] == 3  # type: ignore[index]
     assert connect(head.dashboard_url).get_job_info(third.id).driver_exit_code == 3
     assert send(study, head).attempt == third.attempt + 1, "some units failed: that is not finished"
+
+
+def test_a_job_that_ray_led_to_another_cluster_computes_nothing(
+    head: RayCluster, tmp_path: Path, scratch: Path
+) -> None:
+    study = tiny(tmp_path / "study")
+    environment = {"RAY_AUTH_TOKEN": TOKEN, SESSION: "session_elsewhere"}
+    ran = Command("run", str(study.path), "--address", head.address, environment=environment, scratch=scratch).wait()
+    assert ran.code == 2, ran
+    assert "this job was sent to the cluster of session_elsewhere, and Ray led it to that of session_2" in ran.stderr
+    assert not (study.store / "predictions").exists()

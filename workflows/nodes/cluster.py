@@ -20,6 +20,8 @@ from workflows.nodes.remote import remote
 STARTED_HERE = {"OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment of a Ray that is started here: one thread a task, and GPUs stay visible to what did not ask for one."""
 
+SESSION = "OVERLAP_SUBMISSION_SESSION"
+"""Variable of a job: the session of the cluster that it was sent to."""
 PROBE_SECONDS = 5.0
 BATCH_SHARE = 0.5
 """Share of a node's object store that decoded batches may fill; the rest is for what Ray itself keeps there."""
@@ -73,7 +75,7 @@ class Cluster:
         """Be connected.
 
         Raises:
-            StudyError: there is no cluster at the address.
+            StudyError: there is no cluster at the address, or, of a job, it is not the one that the job was sent to.
         """
         # Ray prints its notes on dead workers to stdout, where only results go; what became of them is said here.
         ray._private.worker._worker_logs_enabled = False
@@ -105,6 +107,13 @@ class Cluster:
                 f"no Ray cluster at '{self.address}' ({why}); start one there, or leave --address out to run here"
             ) from None
         self._ours = True
+        wanted, found = os.environ.get(SESSION), ray._private.worker._global_node
+        if self.address is not None and wanted and found is not None and found.session_name != wanted:
+            # Ray's job server looks for its own cluster in its temporary folder, where another may have signed in.
+            raise StudyError(
+                f"this job was sent to the cluster of {wanted}, and Ray led it to that of {found.session_name}; they "
+                "run on one machine with one temporary folder: start each with a --temp-dir of its own"
+            )
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items as Ray tasks of one CPU each, results in order; no items, no cluster."""

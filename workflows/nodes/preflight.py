@@ -35,7 +35,7 @@ from workflows.plan import location
 
 ANSWER_S = 120.0
 """A node that has not answered by then is named: its workers do not start."""
-NOT_SET_UP = "cannot set up the environment of a task; look at its runtime_env_agent's log"
+NOT_SET_UP = "cannot set up the environment of a task"
 CLOCK_WARNING_S = 30.0
 CLOCK_ERROR_S = 900.0
 """S3 refuses a signature whose time is off by more."""
@@ -146,17 +146,12 @@ def _ask(errand: Errand, alive: Sequence[Node]) -> dict[Node, Answer]:
     """Ask all nodes at once; one that is gone meanwhile is left out."""
     asked = time.time()
     waiting = {_send(errand, node): node for node in alive}
-    again: set[Node] = set()
     answers: dict[Node, Answer] = {}
     until = time.monotonic() + ANSWER_S
     while waiting and time.monotonic() < until:
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=until - time.monotonic())
         for reference in ready:
             node, said = waiting.pop(reference), _got(reference)
-            if said == NOT_SET_UP and node not in again:  # Ray's agent there may only have been busy
-                again.add(node)
-                waiting[_send(errand, node)] = node
-                continue
             answers[node] = Answer(asked, time.time(), said)
     for reference, node in waiting.items():
         ray.cancel(reference, force=True)
@@ -173,13 +168,18 @@ def _got(reference: Any) -> Seen | str:
     try:
         seen: Seen = ray.get(reference)
         return seen
-    except ray.exceptions.RuntimeEnvSetupError:
-        return NOT_SET_UP
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        return f"{NOT_SET_UP} ({_last_line(error)}); look at its runtime_env_agent.log"
     except Exception as error:  # code that is not there cannot even be unpacked
         cause = getattr(error, "cause", None) or error
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
         missing = next((line for line in reversed(lines) if "ModuleNotFoundError" in line or "ImportError" in line), "")
         return f"cannot run overlap ({missing or gist(cause)}); install overlap {overlap.__version__} there"
+
+
+def _last_line(error: Exception) -> str:
+    """What Ray says of an environment is a traceback: its end is the reason."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
 
 
 @remote(num_cpus=0, max_retries=0)

@@ -23,6 +23,7 @@ from overlap.identity import canonical_json, digest
 from overlap.store import layout
 from overlap.store.objects import Location, open_objects
 from overlap.study import Study
+from workflows.nodes.cluster import SESSION
 from workflows.plan import location
 from workflows.submission.connection import asking, connect
 from workflows.submission.folder import pack
@@ -95,6 +96,7 @@ def submit(
     where = location(study)
     held, unreadable = _held(where, stem)
     with asking(address):
+        session = jobs.session()
         known = {str(job.submission_id): job for job in jobs.list_jobs() if _attempt(job.submission_id, stem)}
 
     def found(name: str, state: State) -> Submission:
@@ -113,7 +115,7 @@ def submit(
             return last
     attempt = _attempt(latest, stem) + 1
     name, mark = f"{stem}-{attempt}", secrets.token_hex(8)
-    runtime_env: dict[str, Any] = {"env_vars": {**forwarded, SUBMISSION: f"{name} {mark}"}}
+    runtime_env: dict[str, Any] = {"env_vars": {**forwarded, SUBMISSION: f"{name} {mark}", SESSION: session}}
     command = ["python", "-m", "overlap.cli", "run", shipment.study, "--address", "auto", *arguments]
     about = {MARK: mark, STUDY: study.name}
     with tempfile.TemporaryDirectory(prefix="overlap-job-") as folder, asking(address):

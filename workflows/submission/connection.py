@@ -49,6 +49,10 @@ class Jobs(JobSubmissionClient):
         """Of the cluster."""
         return str(self._server_ray_version)
 
+    def session(self) -> str:
+        """Name of the cluster's session, which no other cluster has; empty where the server does not say."""
+        return str(self._do_request("GET", "/api/version").json().get("session_name") or "")
+
 
 def connect(address: str) -> Jobs:
     """A connection to the job server at http(s)://HOST:PORT.
