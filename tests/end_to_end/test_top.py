@@ -124,7 +124,7 @@ def test_certified_ensembles_of_pairs_are_those_of_all_logits(both: Both) -> Non
         assert (own is None) == (row["undecided"] > 0)
         assert own is None or own == pytest.approx(accuracy, abs=1e-12)
     probability = bounds.filter(pl.col("combiner").str.starts_with("mean_probability"))
-    assert probability["undecided"].sum() <= 0.001 * hundred.IMAGES * probability.height
+    assert probability["undecided"].sum() <= 0.005 * hundred.IMAGES * probability.height
     assert found.filter(pl.col("combiner") == "mean_probability")["accuracy"].null_count() < 6
     assert (found["gain_best"].drop_nulls() != 0).any()
 

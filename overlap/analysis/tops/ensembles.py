@@ -86,6 +86,8 @@ class Range:
         said = spread.verdicts(
             [spreads[model] for model in members], [spreads[model] for model in candidates], accepted
         )
+        if not members:  # one model alone says what its largest logit says, whatever its probabilities round to
+            return said, 0, 0
         inside = np.isin(self.whole.rows, images)
         rows = np.searchsorted(images, self.whole.rows[inside])
         wanted = (said[rows] == OPEN).any(axis=1) | self.whole.audited[inside]

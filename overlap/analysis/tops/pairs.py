@@ -180,7 +180,8 @@ def _score(
             scaled = np.float64(z[rank]) * inverse
             odds, error = exp(scaled), MARGIN - SLOPE * scaled
             low[rank], high[rank] = max(0.0, odds * under * (1 - error) - TINY), odds * over * (1 + error) + TINY
-        low[k], high[k] = 0.0, high[k - 1]
+        scaled = np.float64(least) * inverse
+        low[k], high[k] = max(0.0, exp(scaled) * under * (1 - MARGIN + SLOPE * scaled) - TINY), high[k - 1]
     else:
         for rank in range(k):
             low[rank] = high[rank] = np.float64(z[rank]) * inverse

@@ -159,4 +159,4 @@ def test_ranges_count_what_plain_sums_do() -> None:
         for place, chosen in enumerate((selection, ~selection)):
             expected = [(right & chosen).sum(), 0, (right & ~single & chosen).sum(), (~right & single & chosen).sum()]
             assert judged[step, 4 * place : 4 * place + 4].tolist() == expected
-        assert judged[step, 8] == 30
+        assert judged[step, 8] == (30 if step else 0)

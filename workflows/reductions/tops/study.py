@@ -33,6 +33,9 @@ NOT_MADE = (
 )
 """What needs all logits of every image."""
 
+FEW = 200
+"""Images of the calibration sample below which a note says that they are few: temperatures are then off by some 10%."""
+
 
 @dataclass(frozen=True)
 class TopStudy:
@@ -112,6 +115,8 @@ def _notes(answers: TopAnswers, found: TopPairs, steps: pl.DataFrame, decisions:
         f'predict.output = "top": temperatures, nll and ece are of the {sample:,} images of the calibration sample, of '
         "which alone all logits serve them; accuracies, top5 and pairs are of every image"
     )
+    if sample < FEW:
+        yield f"temperatures that are fitted on {sample} images are uncertain; {FEW} and more were better"
     if not sample:
         yield "the calibration sample has no image: all temperatures are 1"
     rows = found.bounds.filter(pl.col("undecided") > 0)
