@@ -97,7 +97,7 @@ def test_other_tables_are_refused() -> None:
     data = encode_tops(top)
     with pytest.raises(ValueError, match="no such table"):
         decode_tops(data[:-9])
-    with pytest.raises(ValueError, match=r"no such table|without"):
+    with pytest.raises(ValueError, match="vectors are of type"):
         decode(data)
     wrong = Tops(**{**vars(top), "prediction": (top.prediction + 1) % 100})
     with pytest.raises(ValueError, match="not its largest"):

@@ -40,8 +40,11 @@ def moments(logits: NDArray[np.float16], listed: NDArray[Any]) -> NDArray[np.flo
         np.put_along_axis(rest, listed[start : start + step].astype(np.int64), -np.inf, axis=1)
         top = rest.max(axis=1, keepdims=True)
         rest -= top  # so that the largest of the rest weighs one at every inverse temperature
+        weights: dict[float, NDArray[np.float64]] = {}
         for place, inverse in enumerate(GRID):
-            weight = np.exp(rest * inverse)
+            half = weights.pop(inverse / 2, None)
+            weight = np.exp(rest * inverse) if half is None else half * half  # twice as fast
+            weights[inverse] = weight
             total = weight.sum(axis=1)
             found[start : start + step, place, 0] = np.log(total) + inverse * top[:, 0]
             found[start : start + step, place, 1] = np.einsum("ij,ij->i", weight, z) / total
