@@ -201,14 +201,6 @@ def read_results(data: str, objects: Objects) -> Results | None:
     )
 
 
-def _json(key: str, objects: Objects) -> dict[str, Any] | None:
-    """An object of JSON, None where it is missing or was cut: the next run writes it anew."""
-    try:
-        return dict(json.loads(objects.get(key)))
-    except (ObjectMissing, ValueError):
-        return None
-
-
 def read_json(key: str, objects: Objects) -> dict[str, Any] | None:
     """An object of JSON, None where there is none; DamagedObject where it is something else."""
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import overlap
 from overlap import settled
@@ -28,7 +29,11 @@ from overlap.store.objects import Objects, open_objects
 from overlap.store.tables import Labels, encode_labels
 from overlap.store.turns import turn
 from overlap.study import Study
+from workflows import across
 from workflows.plan import Plan, location
+
+if TYPE_CHECKING:
+    import polars as pl
 
 REPORT = "report.html"
 
@@ -104,7 +109,9 @@ def failures(plan: Plan, failed: dict[str, str], objects: Objects, known: Mappin
     return reasons
 
 
-def results(study: Study, results: Results, objects: Objects, *, fresh: bool) -> tuple[str, str | None]:
+def results(
+    study: Study, results: Results, objects: Objects, *, fresh: bool, beside: pl.DataFrame | None = None
+) -> tuple[str, str | None]:
     """Write the report and bring MLflow up to date, each only if it is not so already.
 
     Args:
@@ -112,11 +119,14 @@ def results(study: Study, results: Results, objects: Objects, *, fresh: bool) ->
         results: what to show.
         objects: the store.
         fresh: the results were computed just now, or are to be shown again whatever was shown before.
+        beside: how they compare with those on the study's other data sets; None for what the store says of it.
 
     Returns:
         Where the report is, and why MLflow could not be told (None if it was, or is not wanted).
     """
-    results = replace(results, schedule=schedules.newest(layout.parted(results.data)[0], objects))
+    compared = across.stored(results, objects) if beside is None else beside
+    ran = schedules.newest(layout.parted(results.data)[0], objects)
+    results = replace(results, schedule=ran, across=compared)
     figures = cache(partial(draw_figures, results))
     page = cache(lambda: render_page(results, figures()))
     key = layout.results(results.data, REPORT)

@@ -33,6 +33,7 @@ from workflows.plan import Plan
 from workflows.publish import provenance
 from workflows.reductions import champions, costs, counting, features, pairs, rows
 from workflows.reductions.answers import read
+from workflows.reductions.asked import asked
 from workflows.reductions.companions import Companion
 from workflows.reductions.divergence import diverge
 from workflows.reductions.pair_ensembles import combine
@@ -105,6 +106,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     if study.predict.output == "top":
         top = tabulate(panel, plan, subject.manifests, counts, categories, table, counted)
     answers = read(panel, plan, {} if study.predict.output == "top" else subject.manifests)
+    asked(answers).write(subject.objects, subject.name, subject.digest)
     own = np.ix_(answers.rows, answers.rows)
     joint = counts.among(answers.rows)
     ensembles = combine(answers, joint, categories[own])
@@ -122,7 +124,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     found, missing, searched = search(answers, categories[own], priced, study.ensembles)
     missing = [name for name in missing if name not in top.calibrations]
     looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
-    champions.remember(subject, answers, found)
+    looked_up.append(champions.remember(subject, answers, found))
     tables |= found
     more, left_out = features.compare(panel, plan, subject.manifests, categories, subject.companions, study.features)
     tables |= more
@@ -162,5 +164,6 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         return results
     if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
         return replace(results, news=earlier.news)
-    told = news.since(earlier, results, panel, counts, answers, subject.objects)
-    return replace(results, news=told.plain())
+    told, compared = news.since(earlier, results, panel, counts, answers, subject.objects)
+    read_too = counting.told(answers, [*looked_up, compared])
+    return replace(results, news=told.plain(), provenance={**results.provenance, **read_too})

@@ -60,7 +60,7 @@ def run(
     whole = limit is None and not offline
     seen = versions(study) if whole else None  # before anything is done: what comes later is new again
     with cluster or CheckedCluster(address, study, tell) as wanted:
-        stages = Stages(study, objects, wanted, Crew(study), tell, patient)
+        stages = Stages(study, objects, wanted, Crew(study, wanted.door), tell, patient)
         outcomes = _run(stages, address, limit, verify=verify, offline=offline)
     if limit is None:
         notices.tell(study, outcomes, objects)
@@ -83,7 +83,7 @@ def _run(stages: Stages, address: str | None, limit: int | None, *, verify: bool
     if not study.data:
         names = imported_data_sets(objects) or [DEFAULT_DATA]
         outcomes = [stages.reduce_imports(name) for name in names]
-        across.compare(outcomes, objects)
+        across.compare(outcomes, objects, stages.show_across)
         return outcomes
     # Another machine does not have this one's files: then they are hashed here.
     mapper = in_process if address is not None and study.names_local_files else cluster.map
@@ -101,5 +101,5 @@ def _run(stages: Stages, address: str | None, limit: int | None, *, verify: bool
     predicted = [stages.predict(*each, verify=verify) for each in zip(plans, outcomes, strict=True)]
     further = stages.reduce_all(predicted, outcomes)
     if limit is None:
-        across.compare(outcomes, objects)
+        across.compare(outcomes, objects, stages.show_across)
     return outcomes + further

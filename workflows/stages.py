@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overlap.errors import DamagedObject
 from overlap.images.truths import Truth, read_truth
@@ -20,6 +20,9 @@ from workflows.predicting.crew import Crew
 from workflows.predicting.fanout import FanOut
 from workflows.reduce import reduce
 from workflows.stage import stage_for_cluster
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ROUNDS = 3
 """How often damaged objects are computed again before a study is given up."""
@@ -150,6 +153,13 @@ class Stages:
                 self.study, results, self.objects, fresh=outcome.reduced
             )
         return plan
+
+    def show_across(self, outcome: Outcome, beside: pl.DataFrame) -> None:
+        """Show a data set's results again, with how they compare with those on the study's other data sets."""
+        if outcome.results is not None:
+            outcome.report, outcome.tracking_error = publish.results(
+                self.study, outcome.results, self.objects, fresh=True, beside=beside
+            )
 
 
 def truths_of(plan: Plan) -> list[Truth]:

@@ -73,11 +73,6 @@ class Scored:
     likelihood: NDArray[np.float32]
 
 
-def calibrate(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.int8]) -> Calibration:
-    """The calibration of one model; arguments and errors are those of `score`."""
-    return score(logits, labels, folds).calibration
-
-
 def score(logits: Sequence[Logits], labels: NDArray[Any], folds: NDArray[np.int8]) -> Scored:
     """Calibrate one model, and say what it gives each image out of fold.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis import bits, truths
+from overlap.analysis import bits
 from overlap.analysis.compiler import compiled
 
 Counts = NDArray[np.int64]
@@ -34,10 +34,6 @@ class PairCounts:
     both_right: Counts
     disagreement: Counts
 
-    def __add__(self, other: PairCounts) -> PairCounts:
-        """The counts over the images of both."""
-        return PairCounts(self.n + other.n, self.both_right + other.both_right, self.disagreement + other.disagreement)
-
     def among(self, models: Sequence[int]) -> PairCounts:
         """The counts of some of the models, in this order."""
         chosen = np.ix_(models, models)
@@ -47,22 +43,6 @@ class PairCounts:
     def right(self) -> Counts:
         """(M,) int64: images that each model gets right."""
         return np.diagonal(self.both_right)
-
-
-def pair_counts(prediction: NDArray[Any], labels: NDArray[Any]) -> PairCounts:
-    """Count one block of images.
-
-    Args:
-        prediction: (M, n) integers, the class each model gives each image.
-        labels: (n,) integers, the true classes, or (n, L) accepted ones (see `truths`).
-
-    Raises:
-        ValueError: the arrays do not have the same number of images.
-    """
-    if prediction.ndim != 2 or len(labels) != prediction.shape[1]:
-        raise ValueError(f"predictions of shape {prediction.shape} do not fit labels of shape {labels.shape}")
-    correct = truths.right(prediction, labels)
-    return PairCounts(len(labels), joint_counts(correct, correct), disagreement_counts(prediction, prediction))
 
 
 def joint_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:

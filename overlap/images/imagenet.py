@@ -21,9 +21,6 @@ from overlap.images.labelled import Labelled, from_folders, key_of
 from overlap.images.packing import EXTENSIONS, Sample
 from overlap.images.slices import Slice
 
-IMAGES: Final = 50_000
-"""Of ILSVRC2012's validation set."""
-
 STEM: Final = "ILSVRC2012_val_{:08d}"
 """Of the n-th validation image, from 1."""
 

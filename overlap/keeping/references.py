@@ -17,10 +17,13 @@ from overlap.errors import DamagedObject
 from overlap.identity import SHORT
 from overlap.keeping.kinds import Parsed
 from overlap.published import REDUCTION, read_snapshot
-from overlap.store import layout, memo
+from overlap.store import kept, layout, memo
+from overlap.store.kept import Asked
 from overlap.store.objects import ObjectInfo, Objects, get_many
 from overlap.store.records import Manifest, Record
 
+Reduction = tuple[str, str]
+"""Name of results, and the short digest of what went into them."""
 Unit = tuple[str, str, str]
 """Data set, fingerprint, and the shard's name."""
 STAGED = "staged-shard"
@@ -51,8 +54,11 @@ class References:
     """Imported tables that a pointer names."""
     newest: dict[str, str] = field(default_factory=dict)
     """By the name of results the short digest of what went into the newest."""
+    asked: dict[Reduction, Asked] = field(default_factory=dict)
+    """By reduction what it asks for of the answers and pairs that are kept."""
     doubts: dict[str, str] = field(default_factory=dict)
-    """What cannot be read, by what it might refer to: `named`, `identities`, `tables DATA`, `results NAME`."""
+    """What cannot be read, by what it might refer to: `named`, `identities`, `tables DATA`, `results NAME`, `kept DATA`
+    of any reduction about a data set."""
 
 
 Listing = Mapping[str, tuple[ObjectInfo, Parsed]]
@@ -68,6 +74,7 @@ def read_references(objects: Objects, listing: Listing) -> References:
     _units(found, objects, listing)
     _snapshots(found, objects, listing)
     _results(found, objects, listing)
+    _asked(found, objects, listing)
     _weights(found, objects, listing)
     for key, body in get_many(objects, _of(listing, "import")).items():
         pointer = _json(body)
@@ -140,6 +147,16 @@ def _results(found: References, objects: Objects, listing: Listing) -> None:
             found.named |= set(table["fingerprint"].drop_nulls().to_list())
         except (KeyError, pl.exceptions.PolarsError, OSError):
             found.doubts["named"] = models
+
+
+def _asked(found: References, objects: Objects, listing: Listing) -> None:
+    keys = [key for key in _of(listing, "earlier result") if key.endswith(f"/{kept.ASKED}")]
+    for key, body in get_many(objects, keys).items():
+        parts, asked = listing[key][1].parts, Asked.from_json(body)
+        if asked is None:
+            found.doubts[f"kept {parts['results'].partition('@')[0]}"] = key
+        else:
+            found.asked[parts["results"], parts["inputs"]] = asked
 
 
 def _weights(found: References, objects: Objects, listing: Listing) -> None:

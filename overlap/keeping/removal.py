@@ -75,7 +75,7 @@ def survey(objects: Objects, retention: Retention) -> Survey:
         else:
             listing[info.key] = (info, parsed)
     references = read_references(objects, listing)
-    rules = Rules(listing, references, retention, now)
+    rules = Rules(objects, listing, references, retention, now)
     limit = now - retention.grace_seconds
     removals, young, kept, kept_bytes = [], 0, 0, 0
     for key, (info, parsed) in listing.items():

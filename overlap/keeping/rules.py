@@ -12,12 +12,16 @@ from functools import cached_property
 
 from overlap.keeping.references import Listing, References, grouped
 from overlap.service_sections import Retention
+from overlap.store import kept, layout
+from overlap.store.objects import Objects
 
 
 @dataclass(frozen=True)
 class Rules:
     """The rules, over one look at a store."""
 
+    objects: Objects
+    """Where it is looked up which pairs an object holds, and nothing else."""
     listing: Listing
     references: References
     retention: Retention
@@ -32,12 +36,17 @@ class Rules:
         return RULES[parsed.kind.rule](self, key, parsed.parts)
 
     @cached_property
+    def _units(self) -> Listing:
+        """All but what is kept of units: it may go at any time, and keeps nothing."""
+        return {key: held for key, held in self.listing.items() if held[1].kind.rule != "kept"}
+
+    @cached_property
     def withdrawn(self) -> set[tuple[str, str]]:
         """(data set, fingerprint) that no snapshot and no newest result names, untouched for the time of retention."""
         age = self.retention.withdrawn_seconds
         if age is None or "named" in self.references.doubts:
             return set()
-        groups = grouped(self.listing, "data", "fingerprint")
+        groups = grouped(self._units, "data", "fingerprint")
         return {
             (data, fingerprint)
             for (data, fingerprint), held in groups.items()
@@ -50,7 +59,7 @@ class Rules:
         age = self.retention.withdrawn_seconds
         if age is None or {"named", "identities"} & self.references.doubts.keys():
             return set()
-        groups = grouped(self.listing, "data", "fingerprint")
+        groups = grouped(self._units, "data", "fingerprint")
         left = {fingerprint for data, fingerprint in groups if (data, fingerprint) not in self.withdrawn}
         return {
             key
@@ -84,17 +93,35 @@ class Rules:
         return {(name, inputs) for name, all_of in ages.items() for _, inputs in sorted(all_of, reverse=True)[number:]}
 
     @cached_property
-    def forgotten(self) -> set[tuple[str, str]]:
-        """(data set, context) of kept answers to which nothing was added for the time of retention, but the newest."""
-        age = self.retention.withdrawn_seconds
-        if age is None:
-            return set()
-        groups = grouped(self.listing, "data", "context")
-        latest = {(data, context): max(info.modified for info in groups[data, context]) for data, context in groups}
-        newest: dict[str, float] = {}
-        for (data, _), at in latest.items():
-            newest[data] = max(at, newest.get(data, at))
-        return {group for group, at in latest.items() if at <= self.now - age and at < newest[group[0]]}
+    def unreachable(self) -> set[str]:
+        """Keys of answers and pairs that no reduction asks for whose results stay, withdrawn checkpoints left out.
+
+        Of a data set of which one of the newest results does not say what it asks for, everything stays.
+        """
+        held: dict[str, list[str]] = {}
+        for key, (_, parsed) in self.listing.items():
+            if parsed.kind.rule == "kept":
+                held.setdefault(parsed.parts["data"], []).append(key)
+        newest = self.references.newest.items()
+        unsaid = {_data(name) for name, inputs in newest if (name, inputs) not in self.references.asked}
+        found: set[str] = set()
+        for data in held.keys() - unsaid:
+            if self.references.doubts.keys() & {f"kept {data}", "named"}:
+                continue
+            gone = {fingerprint for of, fingerprint in self.withdrawn if of == data}
+            asked = [
+                one.less(gone)
+                for (name, inputs), one in self.references.asked.items()
+                if _data(name) == data and not self._goes(name, inputs)
+            ]
+            found |= set(kept.unreachable(self.objects, held[data], asked))
+        return found
+
+    def _goes(self, name: str, inputs: str) -> bool:
+        """Whether what a reduction says it asks for is removed now."""
+        key = layout.results(name, kept.ASKED, inputs=inputs)
+        old = self.listing[key][0].modified <= self.now - self.retention.grace_seconds
+        return old and (name, inputs) in self.reduced
 
     def _withdrawn(self, key: str, parts: dict[str, str]) -> str | None:
         gone = (parts["data"], parts["fingerprint"]) in self.withdrawn
@@ -106,10 +133,9 @@ class Rules:
             return self._withdrawn(key, parts)
         return "no record names it"
 
-    def _answered(self, key: str, parts: dict[str, str]) -> str | None:
-        if (parts["data"], parts["context"]) in self.forgotten:
-            return "no reduction has added to it in a long time (retention.withdrawn)"
-        return self._withdrawn(key, parts) if "fingerprint" in parts else None
+    def _kept(self, key: str, parts: dict[str, str]) -> str | None:
+        why = self._withdrawn(key, parts) if "fingerprint" in parts else None
+        return why or ("no results that stay ask for it" if key in self.unreachable else None)
 
     def _completed(self, key: str, parts: dict[str, str]) -> str | None:
         manifest = f"{key.rpartition('/')[0]}/manifest.json"
@@ -140,9 +166,14 @@ class Rules:
         return "a run that was killed left it"
 
 
+def _data(results: str) -> str:
+    """The data set that results are about, under whatever truth."""
+    return results.partition("@")[0]
+
+
 RULES: dict[str, Callable[[Rules, str, dict[str, str]], str | None]] = {
     "withdrawn": Rules._withdrawn,
-    "answered": Rules._answered,
+    "kept": Rules._kept,
     "completed": Rules._completed,
     "certified": Rules._certified,
     "identified": Rules._identified,

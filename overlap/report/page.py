@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from overlap.news import News, of_plain
 from overlap.report import thumbnails
 from overlap.report.absences import absences
+from overlap.report.across import across_rows
 from overlap.report.carried import carried
 from overlap.report.figures import Figure, draw_figures, left_out
 from overlap.report.findings import find
@@ -70,6 +71,7 @@ def render_page(results: Results, figures: Sequence[Figure] | None = None) -> st
         thumbnails=_embedded(thumbnails.carried(results)),
         class_names=_embedded(class_names(results)),
         absences=absences(tables),
+        across=across_rows(results.data, results.across),
         balance=None if results.schedule is None else balance(results.schedule),
         workers=[] if results.schedule is None else workers(results.schedule).to_dicts(),
         meanings={name: MEANINGS[name] for table in tables.values() for name in table.columns if name in MEANINGS},

@@ -54,6 +54,10 @@ class Results:
     schedule: pl.DataFrame | None = None
     """How the last fan-out over the data set ran (`overlap.store.schedules`): no result, and no part of the digest."""
 
+    across: pl.DataFrame | None = None
+    """How its pairs compare with those on the study's other data sets: the rows of `across-summary.parquet` that name
+    it. No part of the digest either."""
+
     def __post_init__(self) -> None:
         """Refuse tables the views cannot read.
 

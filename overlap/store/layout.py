@@ -16,6 +16,7 @@ _DATA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _RECORD = re.compile(r"records/[^/]+/([^/]+)/([0-9a-f]{16})(?:\.([1-9][0-9]*))?\.json")
 _FAILURE = re.compile(r"failures/[^/]+/([^/]+)/(checkpoint|[0-9a-f]{16})\.json")
 _ANSWERS = re.compile(r"answers/[^/]+/([0-9a-f]{16})/([^/]+)/([0-9a-f]{16})-[0-9a-f]{16}\.safetensors")
+_PAIRS = re.compile(r"pairs/[^/]+/([0-9a-f]{16})/[0-9a-f]{16}\.safetensors")
 _MANIFEST = re.compile(r"complete/[^/]+/([0-9a-f]{16})/([^/]+)/manifest\.json")
 
 
@@ -153,13 +154,19 @@ def parse_answers(key: str) -> tuple[str, str, str] | None:
 
 
 def pairs(data: str, context: str, bytes_digest: str) -> str:
-    """What some pairs of checkpoints come to together; which ones, its header says (`store.kept.header`)."""
+    """What some pairs of checkpoints come to together; which ones, its header says (`store.kept.pairs_in`)."""
     return f"{pairs_prefix(data, context)}{bytes_digest[:SHORT]}.safetensors"
 
 
 def pairs_prefix(data: str, context: str | None = None) -> str:
     """All that is kept of pairs over a data set, or of one context."""
     return f"pairs/{check_data(data)}/" + (f"{context[:SHORT]}/" if context else "")
+
+
+def parse_pairs(key: str) -> str | None:
+    """The context of a key of `pairs`; None of any other."""
+    match = _PAIRS.fullmatch(key)
+    return match[1] if match else None
 
 
 def labels(data: str, truth: str | None = None) -> str:

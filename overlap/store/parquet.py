@@ -63,16 +63,12 @@ def read_table(data: bytes, *columns: str) -> dict[str, Any]:
 
 
 def metadata_of(data: bytes) -> dict[str, str]:
-    """What was written beside a table, with `schema`.
-
-    Raises:
-        ValueError: not a Parquet file.
-    """
+    """What was written beside a table, with `schema`; ValueError where it is not a Parquet file."""
     return {key.decode(): value.decode() for key, value in (_schema(data).metadata or {}).items()}
 
 
 def columns_of(data: bytes) -> list[str]:
-    """Names of a table's columns; raises ValueError as `metadata_of`."""
+    """Names of a table's columns; ValueError where it is not a Parquet file."""
     names: list[str] = _schema(data).names
     return names
 

@@ -29,6 +29,9 @@ def write(folder: Path, results: Results, figures: Sequence[Figure], page: str |
         table.write_parquet(tables / f"{name}.parquet")
         if name in SHOWN_IN_PLACE:
             table.write_csv(tables / f"{name}.csv")
+    if results.across is not None:
+        results.across.write_parquet(tables / "across-summary.parquet")
+        results.across.write_csv(tables / "across-summary.csv")
     if results.schedule is not None:
         results.schedule.write_parquet(tables / "schedule.parquet")
         workers(results.schedule).write_csv(tables / "workers.csv")

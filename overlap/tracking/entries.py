@@ -15,6 +15,7 @@ from overlap import __version__
 from overlap.analysis.shares import wilson
 from overlap.identity import fingerprint
 from overlap.news import of_plain
+from overlap.report.across import across_scalars
 from overlap.report.findings import find
 from overlap.report.news import headline
 from overlap.report.results import Results
@@ -93,7 +94,7 @@ def reduction(results: Results) -> Entry:
     for row in found.categories:
         scalars[f"error_inconsistency/{row['category']}"] = row["error_inconsistency"]
         scalars[f"kappa/{row['category']}"] = row["kappa"]
-    metrics = list(_metrics(scalars))
+    metrics = list(_metrics(scalars | across_scalars(results.data, results.across)))
     for search in found.searches:
         for step in search.steps:
             metrics.append((metric_name(f"{search.name}/accuracy_select"), step.accuracy_select, step.number))

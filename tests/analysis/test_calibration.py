@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.analysis import calibration
-from overlap.analysis.calibration import calibrate, calibration_error, log_probabilities, probabilities, temperatures
+from overlap.analysis.calibration import calibration_error, log_probabilities, probabilities, temperatures
 from overlap.analysis.splits import folds
-from tests.analysis.zoo import logits
+from tests.analysis.zoo import calibrate, logits
 from tests.reference import calibration as reference
 
 N, K = 250, 6

@@ -9,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlap.analysis.bootstrap import image_variance
-from overlap.analysis.calibration import calibrate
 from overlap.analysis.categories import MATCHED, category_table
-from overlap.analysis.consistency import expected_inconsistency, kappa, pair_counts
+from overlap.analysis.consistency import expected_inconsistency, kappa
 from overlap.analysis.notes import category_notes
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.pairs import pair_indices, pairs_table
 from overlap.analysis.splits import folds
 from tests.analysis.together import ensemble_counts
-from tests.analysis.zoo import correctness, logits, predictions
+from tests.analysis.zoo import calibrate, correctness, logits, pair_counts, predictions
 from tests.reference import categories as reference
 
 

@@ -8,12 +8,12 @@ import pytest
 from scipy.stats import binom, linregress
 
 from overlap.analysis import gain_fits
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.gain_fits import fit, gain_fits_table, permuted
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.pairs import pair_indices, pairs_table
 from tests.analysis.test_pair_ensembles import Study
 from tests.analysis.together import ensemble_counts
+from tests.analysis.zoo import pair_counts
 
 
 def tables(study: Study, categories: np.ndarray | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:

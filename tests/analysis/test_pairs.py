@@ -6,10 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.notes import pair_notes
 from overlap.analysis.pairs import pairs_table
-from tests.analysis.zoo import logits, predictions
+from tests.analysis.zoo import logits, pair_counts, predictions
 from tests.reference import consistency as reference
 
 COLUMNS = [

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from overlap.analysis import truths
+from overlap.analysis.calibration import Calibration, score
+from overlap.analysis.consistency import PairCounts, disagreement_counts, joint_counts
 
 
 def logits(
@@ -31,3 +38,14 @@ def correctness(models: int, images: int, seed: int = 0) -> NDArray[np.bool_]:
     random = np.random.default_rng(seed)
     ease = random.normal(0.7, 1, images)
     return np.asarray(ease + random.standard_normal((models, images)) > 0)
+
+
+def calibrate(logits: Sequence[NDArray[Any]], labels: NDArray[Any], folds: NDArray[np.int8]) -> Calibration:
+    """The calibration of one model."""
+    return score(logits, labels, folds).calibration
+
+
+def pair_counts(prediction: NDArray[Any], labels: NDArray[Any]) -> PairCounts:
+    """Joint counts of all pairs in one block; labels may be several that are accepted."""
+    correct = truths.right(prediction, labels)
+    return PairCounts(len(labels), joint_counts(correct, correct), disagreement_counts(prediction, prediction))

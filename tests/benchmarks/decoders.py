@@ -20,11 +20,11 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.nn import functional
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.pairs import pairs_table
 from overlap.process import be_single_threaded
 from overlap.zoo.decoders import open_image
 from overlap.zoo.preprocessing import Preprocessing
+from tests.analysis.zoo import pair_counts
 from tests.benchmarks.comparison import Comparison, Found, Said, Spread
 from tests.benchmarks.options import Options
 from tests.benchmarks.photographs import QUALITY, SIZE

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from overlap.analysis.consistency import disagreement_counts, joint_counts, pair_counts
+from overlap.analysis.consistency import disagreement_counts, joint_counts
 from overlap.analysis.ensembles.forward import forward
 from overlap.analysis.pairs import pairs_table
 from overlap.store.objects import open_objects
+from tests.analysis.zoo import pair_counts
 from tests.benchmarks import large_store
 from tests.benchmarks.comparison import Found, Growth
 from tests.benchmarks.greedy import Zoo

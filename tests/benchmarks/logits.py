@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from overlap.analysis.blocks import Block
-from overlap.analysis.calibration import Calibration, calibrate
+from overlap.analysis.calibration import Calibration
 from overlap.analysis.combining import COMBINERS, count_pairs
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.soft_scores import score_pairs
 from overlap.analysis.pairs import pair_indices
+from tests.analysis.zoo import calibrate
 from tests.benchmarks.options import seconds
 from tests.benchmarks.pairs import IMAGES, MODELS, hard_predictions
 from tests.benchmarks.table import peak_memory

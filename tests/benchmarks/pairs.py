@@ -16,8 +16,9 @@ import numpy as np
 import polars as pl
 
 from overlap.analysis import consistency
-from overlap.analysis.consistency import PairCounts, disagreement_counts, joint_counts, pair_counts
+from overlap.analysis.consistency import PairCounts, disagreement_counts, joint_counts
 from overlap.analysis.pairs import pair_indices, pairs_table
+from tests.analysis.zoo import pair_counts
 from tests.benchmarks.comparison import Comparison, Found, show
 from tests.benchmarks.options import Options, seconds
 from tests.benchmarks.table import peak_memory

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import polars as pl
-import pytest
 
-from overlap.store import kept
+from overlap.keeping.removal import remove, survey
+from overlap.service_sections import Retention
 from overlap.store.folder import Folder
 from tests.small_study import DATA, SmallStudy, net
 from tests.study_fixtures import Run
@@ -92,11 +92,33 @@ def test_what_is_damaged_or_gone_is_made_again(complete: SmallStudy, undisturbed
     assert_equal(complete, undisturbed)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 7])
-def test_what_serves_no_checkpoint_is_told(undisturbed: SmallStudy, number: int) -> None:
-    fingerprints = sorted(set(undisturbed.fingerprints().values()))[:number]
-    stale = set(kept.stale(Folder(undisturbed.store), DATA, fingerprints))
-    answers, pairs = (set(undisturbed.objects(f"{prefix}/{DATA}")) for prefix in ("answers", "pairs"))
-    assert {key for key in answers if key.split("/")[3] not in fingerprints} == stale & answers
-    assert stale & pairs == (pairs if number < 2 else set())
-    assert stale <= answers | pairs
+def test_what_later_results_do_not_ask_for_goes(complete: SmallStudy, undisturbed: SmallStudy, run: Run) -> None:
+    """A checkpoint comes and goes: what was kept of it stays as long as the reduction that has it, and no longer."""
+    objects = Folder(complete.store)
+    before = kept_in(undisturbed)
+    complete.add(NEW)
+    assert run(complete).code == 0
+    complete.remove(NEW["id"])
+    assert run(complete).code == 0
+    assert survey(objects, Retention(grace="0s")).removals == (), "an earlier reduction asks for it"
+    fresh = kept_in(complete) - before
+    assert {key.split("/")[0] for key in fresh} == {"answers", "pairs"}
+
+    assert not set(removed(objects, Retention(results=0))) & (fresh | before), "all is young"
+    gone = removed(objects, Retention(results=0, grace="0s"))
+    assert set(gone) >= fresh
+    assert kept_in(complete) == before
+
+    (complete.store / "results" / DATA / "reduction.json").unlink()
+    ran = run(complete)
+    assert (ran.code, ran.outcome["computed"]) == (0, 0), ran
+    assert told(complete)["logits_read"] == "0 of 7 checkpoints"
+    assert_equal(complete, undisturbed)
+
+
+def removed(objects: Folder, retention: Retention) -> list[str]:
+    return [one.key for one in remove(objects, retention, survey(objects, retention))[0]]
+
+
+def kept_in(study: SmallStudy) -> set[str]:
+    return {*study.objects(f"answers/{DATA}"), *study.objects(f"pairs/{DATA}")}

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 
 from overlap.demo.digits import evaluation
 from overlap.images.packing import pack
 from overlap.opened import OpenedStudy
+from overlap.published import read_results
+from overlap.report.wording import number
+from overlap.store.folder import Folder
 from tests.ray_cluster import RayCluster
 from tests.reference import across as reference
 from tests.small_study import DATA, IMAGES, Entry, SmallStudy, net
 from tests.study_fixtures import Run
+from workflows import across
+from workflows.outcome import Outcome
 
 SYNSETS = [f"n{number:08d}" for number in range(10)]
 ODD = [1, 3, 5, 7, 9]
@@ -41,7 +48,9 @@ def both(tmp_path_factory: pytest.TempPathFactory, cluster: RayCluster, run: Run
     ]
     pack(odd, folder / "odd", prefix="odd", shards=2)
     study.sections[DATA] = {"synsets": "digits.txt"}
-    study.write(**{"data.odd": {"shards": "odd", "classes": 5, "synsets": "odd.txt"}})
+    study.write(
+        tracking={"uri": "sqlite:///mlflow.db"}, **{"data.odd": {"shards": "odd", "classes": 5, "synsets": "odd.txt"}}
+    )
     ran = run(study)
     assert ran.code == 0, ran
     return study, [json.loads(line) for line in ran.stdout.splitlines()]
@@ -84,6 +93,54 @@ def test_pairs_are_compared_across(both: tuple[SmallStudy, list[dict]], run: Run
         on_x, on_y = (table[f"{row['statistic']}_{side}"].to_list() for side in "xy")
         assert row["rank_correlation"] == pytest.approx(reference.rank_correlation(on_x, on_y, [1.0] * 10))
         assert row["low"] <= row["rank_correlation"] <= row["high"]
+
+
+def test_reports_and_mlflow_show_how_pairs_compare(both: tuple[SmallStudy, list[dict]]) -> None:
+    """The first set's report too, though it was reduced before there was anything to compare it with."""
+    study, outcomes = both
+    summary = pl.read_parquet(study.store / "results" / "across-summary.parquet").to_dicts()
+    client = MlflowClient(tracking_uri=f"sqlite:///{study.folder}/mlflow.db")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "small"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`overlap.kind` = 'reduction'")
+    metrics = {run.data.tags["overlap.data"]: run.data.metrics for run in runs}
+    assert len(runs) == 2
+    for outcome, other in zip(outcomes, ("odd", DATA), strict=True):
+        assert outcome["tracking_error"] is None
+        page = (study.store / "results" / outcome["data"] / "report.html").read_text()
+        (table,) = re.findall(r'id="across-summary">(.*?)</table>', page, re.S)
+        assert table.count(f"<code>{other}</code>") == len(summary) == 3
+        for row in summary:
+            assert f">{number(row['rank_correlation'])}</td>" in table
+            told = metrics[outcome["data"]][f"across/{other}/{row['statistic']}"]
+            assert told == pytest.approx(row["rank_correlation"])
+
+
+def test_what_could_not_be_shown_is_shown_by_the_next_run(both: tuple[SmallStudy, list[dict]], tmp_path: Path) -> None:
+    objects = Folder(both[0].copy(tmp_path / "study").store)
+    (objects.root / "results" / "across.json").unlink()
+
+    def outcomes() -> list[Outcome]:
+        return [Outcome(data, results=read_results(data, objects)) for data in (DATA, "odd")]
+
+    shown: list[str] = []
+
+    def down(outcome: Outcome, table: pl.DataFrame) -> None:
+        shown.append(outcome.data)
+        assert table.height == 3
+        outcome.tracking_error = "MLflow is down"
+
+    first = outcomes()
+    across.compare(first, objects, down)
+    assert [len(outcome.across) for outcome in first] == [0, 3]
+    assert across.stored(first[0].results, objects) is None
+    across.compare(outcomes(), objects, lambda outcome, _: shown.append(outcome.data))
+    across.compare(outcomes(), objects, lambda outcome, _: shown.append(outcome.data))
+    assert shown == [DATA, "odd"] * 2, "once more, and then no more"
+    for outcome in outcomes():
+        told = across.stored(outcome.results, objects)
+        assert told is not None
+        assert told.height == 3
+        assert across.stored(replace(outcome.results, inputs_digest="0" * 64), objects) is None
 
 
 def test_nothing_new_is_not_compared_again_and_damage_is_mended(

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from overlap.analysis import splits
-from overlap.analysis.calibration import Calibration, calibrate, probabilities
+from overlap.analysis.calibration import Calibration, probabilities, score
 from overlap.analysis.tops import samples
 from overlap.errors import DataError
 from overlap.opened import OpenedStudy
@@ -69,7 +69,7 @@ class Exact:
         models = opened.models()["model"].sort().to_list()
         logits = [opened.logits(model) for model in models]
         sample, folds = samples.calibration(keys), splits.folds(keys)
-        fitted = [calibrate([z[sample]], labels[sample], folds[sample]) for z in logits]
+        fitted = [score([z[sample]], labels[sample], folds[sample]).calibration for z in logits]
         return cls(models, keys, labels, logits, fitted)
 
     def right(self, members: list[str]) -> np.ndarray:

@@ -7,6 +7,9 @@ import io
 import os
 import random
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,13 @@ from overlap.errors import OverlapError
 from overlap.identity import canonical_json, digest
 from overlap.imports import load_imports, store_predictions
 from overlap.keeping.references import STAGED
-from overlap.published import Snapshot, read_results, read_snapshot, write_results, write_snapshot
+from overlap.published import Snapshot, read_inputs_digest, read_results, read_snapshot, write_results, write_snapshot
 from overlap.report import Results
-from overlap.store import layout, memo
+from overlap.store import kept, layout, memo
 from overlap.store.atomic import PREFIX, SUFFIX
 from overlap.store.features import from_features
 from overlap.store.folder import Folder
+from overlap.store.kept import Asked
 from overlap.store.ledger import Ledger
 from overlap.store.tables import Predictions, encode, from_logits
 from tests.view.frames import pairs_of, right_bits, zoo
@@ -62,6 +66,7 @@ class RandomStore:
         for data in DATA[: self.random.randint(1, 2)]:
             self._units(data)
             self._results(data)
+            self._kept(data)
             self._imports(data, root.parent)
         self._weights()
         self._strange()
@@ -99,8 +104,26 @@ class RandomStore:
     def _results(self, data: str) -> None:
         for number in range(self.random.randint(0, 3)):
             named = [one for one in FINGERPRINTS if self.random.random() < 0.3]
+            if self.random.random() < 0.9:  # else an older version made it
+                context = self.random.choice("ab")
+                asked = Asked.of(sha(context), sha(f"pairs {context}"), [(one, sha(one)) for one in named])
+                asked.write(self.objects, data, sha(f"{data} {number}"))
             write_results(results_of(data, f"{data} {number}", named), self.objects)
             self.objects.put(layout.results(data, "report.html"), b"<html>")
+
+    def _kept(self, data: str) -> None:
+        for context in (sha("a"), sha("b")):
+            for one in FINGERPRINTS:
+                if self.random.random() < 0.6:
+                    self._keep(partial(layout.answers, data, context, one, sha(one)), [one])
+        for context in (sha("pairs a"), sha("pairs b")):
+            for both in combinations(FINGERPRINTS, 2):
+                if self.random.random() < 0.4:
+                    self._keep(partial(layout.pairs, data, context), both)
+
+    def _keep(self, key: Callable[[str], str], models: Sequence[str]) -> None:
+        about = {kept.MODELS: " ".join(models), kept.SOURCES: " ".join(sha(one) for one in models)}
+        kept.write(self.objects, key, {kept.PAIRS: np.array([[0, 1]], np.int32)}, about)
 
     def _imports(self, data: str, scratch: Path) -> None:
         for seed in range(self.random.randint(0, 2)):
@@ -166,6 +189,7 @@ def readings(objects: Folder) -> dict[str, Any]:
         ask(f"snapshot {data}", lambda data=data: read_snapshot(data, objects))
         ask(f"results {data}", lambda data=data: _plain(read_results(data, objects)))
         ask(f"imports {data}", lambda data=data: [one.table.to_dicts() for one in load_imports(data, objects)])
+        ask(f"kept {data}", lambda data=data: _kept(data, objects))
         ask(f"completed {data}", lambda ledger=ledger, dataset=dataset: ledger.completed(dataset))
         ask(f"recorded {data}", ledger.recorded)
         for one in sorted(fingerprints):
@@ -184,6 +208,24 @@ def readings(objects: Folder) -> dict[str, Any]:
             name = held.partition(b'"weights":"')[2][:64].decode()
             said[f"weights of {info.key}"] = objects.head(layout.weights(name)) is not None
     return said
+
+
+def _kept(data: str, objects: Folder) -> dict[str, Any]:
+    """What the newest results ask for of what is kept, as it is read."""
+    inputs = read_inputs_digest(data, objects)
+    said = layout.results(data, kept.ASKED, inputs=inputs or "0" * 16)
+    asked = Asked.from_json(objects.get(said)) if inputs is not None and objects.head(said) is not None else None
+    if asked is None:
+        return {}
+    answers = {(asked.answers, *name) for name in asked.names}
+    found = {}
+    for prefix in (layout.answers_prefix(data, asked.answers), layout.pairs_prefix(data, asked.pairs)):
+        for info in objects.list(prefix):
+            both = any(one in asked.names and two in asked.names for one, two in kept.pairs_in(objects, info.key))
+            if both or layout.parse_answers(info.key) in answers:
+                arrays = kept.read(objects, info.key)
+                found[info.key] = None if arrays is None else {name: one.tobytes() for name, one in arrays.items()}
+    return found
 
 
 def _plain(results: Results | None) -> Any:

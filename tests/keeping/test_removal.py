@@ -6,8 +6,10 @@ import json
 import os
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -23,8 +25,9 @@ from overlap.keeping.removal import remove, survey
 from overlap.keeping.rules import RULES
 from overlap.published import Snapshot, write_results, write_snapshot
 from overlap.service_sections import Retention
-from overlap.store import Location, layout, memo, open_objects
+from overlap.store import Location, kept, layout, memo, open_objects
 from overlap.store.folder import Folder
+from overlap.store.kept import Asked
 from overlap.store.ledger import Ledger
 from overlap.store.tables import encode
 from overlap.study import load_study
@@ -75,7 +78,11 @@ def test_withdrawn_checkpoints_go_and_the_others_stay_as_they_are(seed: int) -> 
             if snapshot is not None and not isinstance(snapshot, str):
                 assert not withdrawn & set(snapshot.models.values()), "a study has it"
         for _, data, fingerprint, _ in (key.split("/") for key in gone if key.startswith("records/")):
-            its = [info.modified for key, info in held.items() if f"/{data}/" in key and fingerprint in key]
+            its = [
+                info.modified
+                for key, info in held.items()
+                if f"/{data}/" in key and fingerprint in key and not key.startswith("answers/")
+            ]
             assert max(its) <= time.time() - 30 * DAY, "all of it is as old as that"
             assert not [info.key for info in objects.list(f"records/{data}/{fingerprint}/")], "none of it is left"
         assert not any(parse(key) is None for key in gone)
@@ -150,21 +157,94 @@ def test_weights_go_with_the_last_identity_that_refers_to_them(tmp_path: Path) -
     assert gone == [layout.weights(sha("two")), layout.identity("b", "1" * 16), layout.identity("c", "2" * 16)]
 
 
-def test_kept_answers_go_with_their_checkpoint_and_when_their_context_is_forgotten(tmp_path: Path) -> None:
-    objects = Folder(tmp_path)
-    write_snapshot(Snapshot("s", "val", sha("d"), 3, {}, {}, {"m": "0" * 16}), objects)
-    names = {
-        (context, fingerprint): f"answers/val/{context * 16}/{fingerprint * 16}/{'c' * 16}-{'d' * 16}.safetensors"
-        for context in "ab"
-        for fingerprint in "01"
+def reduced(objects: Folder, name: str, inputs: str, context: str, fingerprints: list[str]) -> None:
+    """A reduction that asks for answers, as a run publishes it."""
+    asked = Asked.of(sha(context), sha(f"pairs {context}"), [(one, sha(one)) for one in fingerprints])
+    asked.write(objects, name, sha(inputs))
+    write_results(results_of(name, inputs, fingerprints), objects)
+
+
+def keep(objects: Folder, context: str, fingerprints: list[str]) -> dict[str, str]:
+    """Answers of some checkpoints under a context, and the pairs of each with the next; keys by what they are of."""
+    keys = {
+        one: kept.write(
+            objects,
+            lambda digest, one=one: layout.answers("val", sha(context), one, sha(one), digest),
+            {"a": np.ones(1)},
+        )
+        for one in fingerprints
     }
-    old = [*names.values(), f"pairs/val/{'a' * 16}/{'e' * 16}.safetensors"]
-    for key in old:
-        objects.put(key, b"1")
+    for both in pairwise(fingerprints):
+        about = {kept.MODELS: " ".join(both), kept.SOURCES: " ".join(sha(one) for one in both)}
+        keys["+".join(both)] = kept.write(
+            objects,
+            lambda digest: layout.pairs("val", sha(f"pairs {context}"), digest),
+            {kept.PAIRS: np.array([[0, 1]], np.int32)},
+            about,
+        )
+    return keys
+
+
+def test_answers_and_pairs_go_when_no_results_that_stay_ask_for_them(tmp_path: Path) -> None:
+    objects = Folder(tmp_path)
+    first, second, third, _ = FINGERPRINTS
+    old, new, real, nobody = (keep(objects, one, FINGERPRINTS) for one in ("old", "new", "real", "nobody's"))
+    reduced(objects, "val", "first", "old", FINGERPRINTS)
+    reduced(objects, "val", "second", "new", [first, second])
+    reduced(objects, "val@real", "real", "real", [second, third])
+    everything = {*old.values(), *new.values(), *real.values(), *nobody.values()}
+    assert {one.kind for one in survey(objects, Retention()).removals} == set(), "all is young"
     aged(objects, 40)
-    os.utime(objects.path(names["b", "0"]), None)
+    staying = {new[first], new[second], new[f"{first}+{second}"], real[second], real[third], real[f"{second}+{third}"]}
+    assert all("no results that stay ask for it" in one.why for one in survey(objects, Retention()).removals)
+    assert going(objects, Retention()) == everything - staying - {*old.values()}
+    assert going(objects, Retention(results=0)) == everything - staying
+    assert going(objects, Retention(results=0, grace="50d")) == set()
+
+    # A reduction that is published between the two looks asks for what the first one had named.
+    retention = Retention(results=0)
+    found = survey(objects, retention)
+    reduced(objects, "val", "third", "new", FINGERPRINTS)
+    gone = {one.key for one in remove(objects, retention, found)[0]}
+    assert gone & everything == everything - {*new.values()} - staying
+    assert going(objects, retention) == set()
+
+
+def test_answers_and_pairs_go_with_their_checkpoint(tmp_path: Path) -> None:
+    """Earlier results name it for ever: what is left of it goes nevertheless, where the retention says so."""
+    objects = Folder(tmp_path)
+    first, second, third, fourth = FINGERPRINTS
+    held = keep(objects, "same", FINGERPRINTS)
+    for one in FINGERPRINTS:
+        Ledger(objects, "val").certify(one, sha("shard"), unit(0, 1), seconds=1.0, provenance={})
+    reduced(objects, "val", "first", "same", FINGERPRINTS)
+    reduced(objects, "val", "second", "same", [first, second, third])
+    aged(objects, 40)
+    assert going(objects, Retention(results=9)) == set()
+    assert going(objects, Retention(withdrawn="30d")) == {held[fourth], held[f"{third}+{fourth}"]}
+    assert clean(objects, Retention(withdrawn="30d")) != []
+    assert going(objects, Retention(withdrawn="30d")) == set()
+
+
+@pytest.mark.parametrize("name", ["val", "val@real"])
+def test_what_results_ask_for_is_not_said_or_cannot_be_read(tmp_path: Path, name: str) -> None:
+    """Results of an older version do not say it, and a disk may damage it: then everything over the data set stays."""
+    objects = Folder(tmp_path)
+    held = keep(objects, "new", FINGERPRINTS)
+    reduced(objects, name, "first", "old", FINGERPRINTS)
+    said = layout.results(name, kept.ASKED, inputs=sha("first"))
+    body = objects.get(said)
+    assert going(aged(objects), Retention()) == {*held.values()}
+    objects.put(said, body[:-1])
+    found = survey(aged(objects), Retention())
+    assert (found.removals, found.doubts) == ((), {"kept val": said})
+    objects.delete([said])
     assert survey(objects, Retention()).removals == ()
-    assert set(clean(objects, Retention(withdrawn="30d"))) == set(old) - {names["b", "0"]}
+
+
+def going(objects: Folder, retention: Retention) -> set[str]:
+    kinds = ("answers", "answers of pairs")
+    return {one.key for one in survey(objects, retention).removals if one.kind in kinds}
 
 
 def test_staged_shards_go_when_no_study_has_them(tmp_path: Path) -> None:
@@ -188,8 +268,8 @@ def test_every_key_of_the_layout_is_of_a_kind() -> None:
         layout.imported("val", "m"), layout.imported_table("val", "m", digest_of), layout.snapshot("val.first4"),
         layout.results("val@real", "reduction.json"), layout.results("val", "a.parquet", inputs=digest_of),
         layout.across("across.parquet"), "results/val/news.json", layout.job("overlap-small-1"),
-        layout.schedule("val", 1, "x"), layout.turn_of("news", 3),
-        f"answers/val/{name}/{name}/{name}-{name}.safetensors", f"pairs/val/{name}/{name}.safetensors",
+        layout.schedule("val", 1, "x"), layout.turn_of("news", 3), layout.results("val", kept.ASKED, inputs=digest_of),
+        layout.answers("val", name, name, digest_of, digest_of), layout.pairs("val", name, digest_of),
     ]  # fmt: skip
     assert {key for key in keys if parse(key) is None} == set()
     assert {kind.rule for kind in KINDS if kind.rule} == set(RULES)

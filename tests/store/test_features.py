@@ -20,9 +20,9 @@ from overlap.identity import canonical_json, digest
 from overlap.store import Objects, layout
 from overlap.store.features import Features, decode_features, encode_features, from_features, put_features
 from overlap.store.ledger import DamagedUnits, Ledger, Record
-from overlap.store.parquet import metadata_of
 from overlap.store.tables import Predictions, from_logits
 from overlap.store.units import feature_matrix
+from tests.store.written import written_beside
 
 FP = "f" * 16
 DATASET = digest(b"dataset")
@@ -83,7 +83,7 @@ def test_what_is_stored_comes_back_as_float16(given_: np.ndarray[Any, np.dtype[n
     assert found.keys == keys
     assert found.features.dtype == np.dtype("<f2")
     assert found.features.tobytes() == given_.astype("<f2").tobytes()
-    assert metadata_of(data) == {"schema": "1", "data": "val", "dimension": str(given_.shape[1])}
+    assert written_beside(data) == {"schema": "1", "data": "val", "dimension": str(given_.shape[1])}
     assert pl.read_parquet(io.BytesIO(data)).columns == ["key", "features"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from overlap.errors import CheckpointError, DataError
-from overlap.store.parquet import metadata_of
+from overlap.store.parquet import columns_of
 from overlap.store.tables import (
     Hard,
     Labels,
@@ -27,6 +27,7 @@ from overlap.store.tables import (
     from_logits,
 )
 from tests.reference.predictions import arg_max, max_softmax
+from tests.store.written import written_beside
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 
@@ -64,7 +65,7 @@ def test_predictions_come_back_bit_for_bit(one: Predictions, metadata: dict[str,
     data = encode(one, metadata)
     assert _equal(decode(data), one)
     assert _equal_hard(decode_hard(data), one.hard)
-    held = metadata_of(data)
+    held = written_beside(data)
     assert held == {**metadata, "schema": "1", "classes": str(one.logits.shape[1])}
 
 
@@ -186,7 +187,7 @@ def test_any_parquet_reader_reads_the_tables() -> None:
 def test_what_is_no_table_is_an_error_without_a_crash() -> None:
     good = encode(from_logits([f"k{row}" for row in range(40)], np.random.default_rng(0).normal(size=(40, 6))))
     for bad in (b"", b"PAR1", good[:-1], good[: len(good) // 2], b"x" * 1000):
-        for read in (decode, decode_hard, decode_labels, metadata_of):
+        for read in (decode, decode_hard, decode_labels, columns_of):
             with pytest.raises(ValueError, match=r"^no (such table|Parquet file): [^\n]+$"):
                 read(bad)
     with pytest.raises(ValueError, match="without label"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from overlap.report import Results, render_page
+from tests.view.across_frames import with_across
 from tests.view.browser import browsing, requests
 from tests.view.ensemble_frames import whole
 from tests.view.news_frames import with_news
@@ -17,7 +18,7 @@ from tests.view.news_frames import with_news
 
 @pytest.fixture(scope="session")
 def large() -> Results:
-    return with_news(whole(300, 400, 1000))
+    return with_across(with_news(whole(300, 400, 1000)))
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,13 @@ from overlap.report.absences import absences
 from overlap.report.carried import carried, cut
 from overlap.report.grids import GRIDS
 from overlap.report.meanings import meaning
-from overlap.report.packing import packed, unpacked
+from overlap.report.packing import packed
 from overlap.report.page import prose
 from overlap.report.thumbnails import wanted
 from overlap.report.wording import amount, number, percent, points
 from tests.view.ensemble_frames import whole
 from tests.view.frames import simulated
+from tests.view.unpacking import unpacked
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from tests.servers import SeaweedFS
 from tests.small_study import ROOT
 from tests.web_server import WebServer
 from tests.workflows.jobs import Heard, tiny
+from tests.workflows.lacking import another_version, no_overlap
 from workflows.nodes.preflight import Fault, check, inspect
 
 SLOW_CLOCK = """
@@ -59,20 +60,13 @@ def faults(
 ) -> dict[str, Fault]:
     """What is found when four nodes are there, each of which lacks something else, by what it lacks."""
     other = tmp_path_factory.mktemp("other")
-    for package in ("overlap", "workflows"):
-        shutil.copytree(ROOT / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
-    code = other / "overlap" / "__init__.py"
-    code.write_text(re.sub('__version__ = ".*"', '__version__ = "0.0.1"', code.read_text()))
     lacks = {
-        "version": {"PYTHONPATH": str(other)},
-        "overlap": {"PYTHONPATH": str(other / "hollow")},
+        "version": another_version(other / "version"),
+        "overlap": no_overlap(other / "hollow"),
         "secret": {"AWS_SECRET_ACCESS_KEY": "another"},
         "network": {"http_proxy": "http://127.0.0.1:9", "no_proxy": f"127.0.0.1,{ray.util.get_node_ip_address()}"},
         "clock": {"PYTHONPATH": f"{other / 'clock'}{os.pathsep}{ROOT}"},
     }
-    for package in ("overlap", "workflows"):  # whatever is installed: these are found first, and lack a module
-        (other / "hollow" / package).mkdir(parents=True)
-        (other / "hollow" / package / "__init__.py").write_text("import overlap.absent\n")
     (other / "clock").mkdir()
     (other / "clock" / "sitecustomize.py").write_text(SLOW_CLOCK)
     marks: list[str] = []

@@ -23,6 +23,7 @@ from overlap.store.objects import Objects, get_many
 from workflows.changes.successors import SEARCH, members, sizes
 from workflows.gate import QUARANTINED
 from workflows.reductions.answers import Answers
+from workflows.reductions.counting import LookedUp
 
 ORDER: tuple[Change, ...] = ("added", "replaced", "back", "withdrawn", "failed", "quarantined")
 TEXT = 60
@@ -36,8 +37,8 @@ def since(
     counts: PairCounts,
     answers: Answers,
     objects: Objects,
-) -> News:
-    """Compare a reduction with the one before.
+) -> tuple[News, LookedUp]:
+    """Compare a reduction with the one before; and the logits that were read for it.
 
     Args:
         earlier: the reduction before.
@@ -50,7 +51,9 @@ def since(
     before, now = _states(earlier.models, earlier.absent), _states(results.models, results.absent)
     steps = members(results.ensembles)
     kept = [name for name, state in now.items() if name in before and before[name].fingerprint == state.fingerprint]
-    compared = tuple(sizes(earlier, results.ensembles, kept, answers)) if answers.models else ()
+    # of the largest logits alone no earlier ensemble can be judged anew
+    searched = results.ensembles if answers.models else results.ensembles.clear()
+    compared, looked_up = sizes(earlier, searched, kept, answers)
     alone = only_right(panel.correct) if panel.models else np.empty(0, np.int64)
 
     def place(model: str) -> Place:
@@ -90,7 +93,7 @@ def since(
                 place=place(name) if name in now and state.takes_part and counts.n else None,
             )
         )
-    return News(
+    news = News(
         earlier.inputs_digest,
         earlier.dataset_digest,
         earlier.reduced,
@@ -101,8 +104,9 @@ def since(
         sum(state.takes_part for state in now.values()),
         tuple(models),
         SEARCH if compared else None,
-        compared,
+        tuple(compared),
     )
+    return news, looked_up
 
 
 @dataclass(frozen=True)

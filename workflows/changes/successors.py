@@ -6,7 +6,7 @@ replaced, cannot be judged and is said to be so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,6 +15,7 @@ from overlap.analysis.ensembles.successors import Succession, successions
 from overlap.earlier import Earlier
 from overlap.news import SizeNews
 from workflows.reductions.answers import Answers
+from workflows.reductions.counting import LookedUp
 from workflows.reductions.judging import rights
 
 SEARCH = "greedy"
@@ -38,8 +39,9 @@ def sizes(
     ensembles: pl.DataFrame,
     kept: Collection[str],
     answers: Answers,
-) -> Iterator[SizeNews]:
-    """Each size of either search, earlier ensembles judged now where all their members are still as they were.
+) -> tuple[list[SizeNews], LookedUp]:
+    """Each size of either search, earlier ensembles judged now where all their members are still as they were; and the
+    logits that were read for it.
 
     Args:
         earlier: the reduction before.
@@ -49,7 +51,7 @@ def sizes(
     """
     was, new = members(earlier.ensembles), members(ensembles)
     if not was or not new:
-        return
+        return [], LookedUp()
     then, today = _tested(earlier.ensembles), _tested(ensembles)
     reasons, judged = dict[int, str](), list[int]()
     for size in range(1, max(len(was), len(new)) + 1):
@@ -61,11 +63,13 @@ def sizes(
         elif sorted(was[:size]) != sorted(new[:size]):
             judged.append(size)
     before, now = [was[:size] for size in judged], [new[:size] for size in judged]
-    found = dict(zip(judged, _judged(before, now, answers), strict=False))
+    compared, looked_up = _judged(before, now, answers)
+    found = dict(zip(judged, compared, strict=False))
+    rows = []
     for size in range(1, max(len(was), len(new)) + 1):
         both = (tuple(was[:size]) if size <= len(was) else (), tuple(new[:size]) if size <= len(new) else ())
         one = found.get(size)
-        yield SizeNews(
+        told = SizeNews(
             size,
             *both,
             changed=sorted(both[0]) != sorted(both[1]) or size in reasons,
@@ -74,18 +78,23 @@ def sizes(
             reason=reasons.get(size, "there are no test images" if size in judged and one is None else None),
             **({} if one is None else _compared(one)),
         )
+        rows.append(told)
+    return rows, looked_up
 
 
-def _judged(before: Sequence[Sequence[str]], now: Sequence[Sequence[str]], answers: Answers) -> list[Succession]:
+def _judged(
+    before: Sequence[Sequence[str]], now: Sequence[Sequence[str]], answers: Answers
+) -> tuple[list[Succession], LookedUp]:
     """Earlier ensembles beside later ones on the test images, as they are judged today."""
     number = {model: place for place, model in enumerate(answers.models)}
     asked = [tuple(number[model] for model in one) for one in (*before, *now)]
     distinct = list(dict.fromkeys(asked))
     if not distinct or answers.selection.all():
-        return []
-    right = rights(distinct, answers)[:, ~answers.selection]
+        return [], LookedUp()
+    right, looked_up = rights(distinct, answers)
+    right = right[:, ~answers.selection]
     rows = [distinct.index(one) for one in asked]
-    return successions(right[rows[: len(before)]], right[rows[len(before) :]])
+    return successions(right[rows[: len(before)]], right[rows[len(before) :]]), looked_up
 
 
 def _compared(one: Succession) -> dict[str, Any]:

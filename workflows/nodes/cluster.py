@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,24 @@ class Node:
         return int(self.object_store * BATCH_SHARE)
 
 
+class Door:
+    """Which nodes of a cluster may be used: every one."""
+
+    def admit(self, alive: Sequence[Node]) -> list[Node]:
+        """Those of the nodes that are alive which may be used; never waits."""
+        return [*alive]
+
+    @property
+    def looks(self) -> list[Any]:
+        """References to what is being found out about nodes: when one is there, `admit` may say more."""
+        return []
+
+    @property
+    def coming(self) -> list[Node]:
+        """The nodes that this is found out about."""
+        return []
+
+
 class Cluster:
     """A Ray cluster that is connected to, or started on this machine, when it is first needed.
 
@@ -61,6 +79,7 @@ class Cluster:
             search_path: the study's folder, from which workers import factories.
         """
         self.address = address
+        self.door = Door()
         self._search_path = str(search_path)
         self._ours = False
 

@@ -1,7 +1,7 @@
 """The predictors of a cluster: one process for each share of a GPU, or for each CPU where there are no GPUs.
 
 A crew outlives a fan-out, so that processes, imports and resident checkpoints serve the next data set too. Nodes that
-join are staffed, predictors that die are replaced while their node is there.
+join are staffed once the cluster's door lets them in, predictors that die are replaced while their node is there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ray
 
 from overlap.study import Study
 from workflows.nodes import capacity
-from workflows.nodes.cluster import RESIDENT_SHARE, Node, gpus_per_predictor, nodes, on, predictor_slots
+from workflows.nodes.cluster import RESIDENT_SHARE, Door, Node, gpus_per_predictor, nodes, on, predictor_slots
 from workflows.plan import location
 from workflows.predicting.worker import Predictors
 from workflows.scheduling.leases import Lease
@@ -45,13 +45,15 @@ class Worker:
 class Crew:
     """Predictors on every node that has a place for one."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, door: Door | None = None) -> None:
         """Nobody is called before `meet`.
 
         Args:
             study: says how many GPUs a predictor has, and where its store is.
+            door: says which nodes may be used; None for all.
         """
         self._study = study
+        self._door = door or Door()
         self._gpus = 0.0
         self._grows: bool | None = None
         self._called_for = 0
@@ -70,12 +72,18 @@ class Crew:
         for name in gone:
             del self.nodes[name]
         self.workers = [worker for worker in self.workers if worker.node.id in alive]
-        self._gpus = gpus_per_predictor(self._study.predict.gpus, list(alive.values()))
-        for node in alive.values():
+        admitted = self._door.admit(list(alive.values()))
+        self._gpus = gpus_per_predictor(self._study.predict.gpus, [*admitted, *self._door.coming])
+        for node in admitted:
             if node.id not in self.nodes and self.slots(node):
                 self.nodes[node.id] = node
                 self.workers += [self._start(node) for _ in range(self.slots(node))]
         return gone
+
+    @property
+    def looks(self) -> list[Any]:
+        """References to looks at nodes that joined: when one is there, `meet` may find more nodes."""
+        return self._door.looks
 
     def call_for(self, units: int) -> None:
         """Ask an autoscaler, where there is one, for as many predictors on GPUs as so many units can keep at work."""

@@ -114,7 +114,8 @@ class FanOut:
             if time.monotonic() - self._met > REFRESH:
                 self._meet()
             self._top_up()
-            pending = [*self._decodes, *(reference for worker in self._crew.workers for reference in worker.leases)]
+            leases = (reference for worker in self._crew.workers for reference in worker.leases)
+            pending = [*self._decodes, *leases, *self._crew.looks]
             if not pending:
                 raise StudyError("the cluster has no node with a GPU or a CPU to spare; start a worker node")
             ready, _ = ray.wait(pending, num_returns=1, timeout=REFRESH)
@@ -177,6 +178,9 @@ class FanOut:
             fetch_ahead.options(scheduling_strategy=on(node)).remote(location(self._plan.study), wanted[1])
 
     def _collect(self, reference: Any) -> None:
+        if reference in self._crew.looks:
+            self._meet()
+            return
         if reference in self._decodes:
             self._stirred.add(self._decodes[reference][0])
             self._collect_decode(reference, *self._decodes.pop(reference))

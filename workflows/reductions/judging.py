@@ -35,8 +35,9 @@ def judge(suite: Suite, answers: Answers) -> tuple[Outcomes, LookedUp]:
     return added([outcome for outcome, _ in parts]), LookedUp.sum([looked_up for _, looked_up in parts])
 
 
-def rights(ensembles: Sequence[Members], answers: Answers) -> NDArray[np.bool_]:
-    """Which images the mean of the members' calibrated probabilities (out of fold) gets right.
+def rights(ensembles: Sequence[Members], answers: Answers) -> tuple[NDArray[np.bool_], LookedUp]:
+    """Which images the mean of the members' calibrated probabilities (out of fold) gets right, and how many logits were
+    read for it.
 
     Args:
         ensembles: E ensembles of at least one member each.
@@ -48,9 +49,8 @@ def rights(ensembles: Sequence[Members], answers: Answers) -> NDArray[np.bool_]:
     models = sorted({model for members in ensembles for model in members})
     wanted, about = ray.put(tuple(ensembles)), ray.put((answers.labels, answers.look_up))
     kept = [answers.answered[model] for model in models]
-    return np.concatenate(
-        fetch([_rights.remote(wanted, models, kept, about, images) for images in _ranges(answers)]), axis=1
-    )
+    parts = fetch([_rights.remote(wanted, models, kept, about, images) for images in _ranges(answers)])
+    return np.concatenate([right for right, _ in parts], axis=1), LookedUp.sum([looked_up for _, looked_up in parts])
 
 
 def _ranges(answers: Answers) -> list[slice]:
@@ -76,8 +76,10 @@ def _count(
 @remote(num_cpus=1)
 def _rights(
     ensembles: Sequence[Members], models: Sequence[int], held: Sequence[Any], about: tuple[Any, ...], images: slice
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], LookedUp]:
     labels, look_up = about
     own: LookUp = look_up
+    looked = Counting(own, images.start)
     terms = [Terms.alike(members) for members in ensembles]
-    return right_together(terms, _taken(models, held, images), labels[images], Counting(own, images.start)).T
+    right = right_together(terms, _taken(models, held, images), labels[images], looked).T
+    return right, looked.told

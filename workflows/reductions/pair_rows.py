@@ -22,9 +22,6 @@ from overlap.store.objects import Objects
 VERSION = 1
 """Of what is made of pairs; raising it makes everything again."""
 
-SOURCES = "sources"
-"""In the header, beside `kept.MODELS`: by which digest each model's answers are kept."""
-
 Name = tuple[str, str]
 """Of a model: its fingerprint, and the digest of the units that were read."""
 
@@ -74,14 +71,14 @@ class PairRows:
         names = sorted({name for pair in self.pairs for name in pair})
         place = {name: number for number, name in enumerate(names)}
         arrays = {
-            "pairs": np.array([[place[one], place[two]] for one, two in self.pairs], np.int32).reshape(-1, 2),
+            kept.PAIRS: np.array([[place[one], place[two]] for one, two in self.pairs], np.int32).reshape(-1, 2),
             "sample": np.array([self.soft.n]),
             **{name: getattr(self.soft, name) for name in ("nll", "ece", "weights")},
             **{name: getattr(self.together, name) for name in ("counts", "bits", "starts")},
         }
         about = {
             kept.MODELS: " ".join(fingerprint for fingerprint, _ in names),
-            SOURCES: " ".join(source for _, source in names),
+            kept.SOURCES: " ".join(source for _, source in names),
         }
         return kept.write(objects, lambda digest: layout.pairs(data, context, digest), arrays, about)
 
@@ -89,11 +86,11 @@ class PairRows:
     def read(cls, objects: Objects, key: str) -> PairRows | None:
         """From an object; None where it is gone or damaged."""
         arrays, about = kept.read(objects, key), kept.header(objects, key)
-        if arrays is None:
+        if arrays is None or not about:  # the two are read one after the other, and any may go at any time
             return None
-        names = list(zip(about[kept.MODELS].split(), about[SOURCES].split(), strict=True))
+        names = list(zip(about[kept.MODELS].split(), about[kept.SOURCES].split(), strict=True))
         return cls(
-            tuple((names[one], names[two]) for one, two in arrays["pairs"].tolist()),
+            tuple((names[one], names[two]) for one, two in arrays[kept.PAIRS].tolist()),
             SoftScores(int(arrays["sample"][0]), arrays["nll"], arrays["ece"], arrays["weights"]),
             Together(arrays["counts"], arrays["bits"], arrays["starts"]),
         )

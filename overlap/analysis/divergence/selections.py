@@ -12,8 +12,6 @@ from overlap.analysis.categories import MATCHED
 from overlap.analysis.divergence.measures import Compared
 from overlap.analysis.pairs import pair_indices
 
-SELECTIONS = ("all", "band", "matched")
-
 Band = tuple[float, float] | None
 """Least and greatest accuracy (the paper uses 0.74 to 0.78), or no band."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from overlap.analysis.consistency import PairCounts, pair_counts
+from overlap.analysis.consistency import PairCounts
 from overlap.analysis.divergence import rasch
 from overlap.analysis.divergence.measures import Compared, compared
 from overlap.analysis.divergence.scores import Scores, scores
 from overlap.analysis.divergence.table import divergence_table
+from tests.analysis.zoo import pair_counts
 
 
 def named(models: int) -> list[str]:

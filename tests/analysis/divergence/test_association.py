@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.divergence import association
 from overlap.analysis.divergence.table import cells_of, consistency_of
 from overlap.analysis.intervals import Z
 from overlap.analysis.pairs import pair_indices
-from tests.analysis.zoo import correctness
+from tests.analysis.zoo import correctness, pair_counts
 from tests.reference import association as reference
 
 COUNTS = st.integers(0, 60)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.divergence import rasch
 from overlap.analysis.divergence.difficulty import ByDifficulty, by_difficulty
 from overlap.analysis.divergence.images import difficulty_table
@@ -14,7 +13,7 @@ from overlap.analysis.divergence.rasch import Rasch
 from overlap.analysis.divergence.scores import Scores, scores
 from overlap.analysis.divergence.table import between_counts, cells_of, consistency_of
 from overlap.analysis.pairs import pair_indices
-from tests.analysis.zoo import correctness
+from tests.analysis.zoo import correctness, pair_counts
 from tests.reference import consistency as pairs_reference
 from tests.reference import difficulty as reference
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from overlap.analysis.calibration import Calibration, calibrate, probabilities
+from overlap.analysis.calibration import Calibration, probabilities
 from overlap.analysis.ensembles.forward import PATIENCE, forward
 from overlap.analysis.ensembles.largest import largest
 from overlap.analysis.ensembles.outcomes import added, outcomes
@@ -15,7 +15,7 @@ from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.steps import Steps, steps_table
 from overlap.analysis.splits import folds, selection
 from tests.analysis.ensembles.zoo import Zoo
-from tests.analysis.zoo import logits
+from tests.analysis.zoo import calibrate, logits
 from tests.reference import intervals
 from tests.reference import selection as reference
 

@@ -10,11 +10,10 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from overlap.analysis.blocks import Block
-from overlap.analysis.calibration import calibrate
 from overlap.analysis.ensembles.temperatures import GREATEST
 from overlap.analysis.splits import folds
 from tests.analysis.together import score_all
-from tests.analysis.zoo import logits
+from tests.analysis.zoo import calibrate, logits
 
 
 def block_of(zoo: list[np.ndarray], labels: np.ndarray) -> Block:

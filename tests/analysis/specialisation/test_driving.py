@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from overlap.analysis.consistency import pair_counts
 from overlap.analysis.pairs import pairs_table
 from overlap.analysis.specialisation.driving import (
     DIVISIVE_SCHEMA,
@@ -19,6 +18,7 @@ from overlap.analysis.specialisation.driving import (
     driving_images,
 )
 from tests.analysis.specialisation.confidences import zoo
+from tests.analysis.zoo import pair_counts
 from tests.reference import specialisation as reference
 
 

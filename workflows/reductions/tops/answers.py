@@ -16,7 +16,7 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import splits, truths
-from overlap.analysis.calibration import Calibration, calibrate
+from overlap.analysis.calibration import Calibration, score
 from overlap.analysis.divergence import soft
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.tops import samples
@@ -112,7 +112,7 @@ def _read(reader: Reader, records: Sequence[Record], model: str, about: tuple[An
     if not np.array_equal(held.rows, whole):
         raise ValueError(f"'{model}' has all logits of {len(held.rows)} images, not of the {len(whole)} of the samples")
     images = whole[calibrated]
-    found = calibrate([held.logits[calibrated]], labels[images], folds[images])
+    found = score([held.logits[calibrated]], labels[images], folds[images]).calibration
     found = replace(found, top5=_top5(held, labels))
     parts = (held.largest, held.classes, held.least, held.moments)
     one = bounded(*parts, found.of(folds), held.among)
