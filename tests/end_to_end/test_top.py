@@ -183,6 +183,22 @@ def test_a_second_run_has_nothing_to_do_and_damage_is_mended(both: Both, tmp_pat
     assert study.recorded_bytes() == before
 
 
+def test_a_checkpoint_that_is_added_joins_the_others(both: Both, tmp_path: Path, run: Run) -> None:
+    study = both.top.copy(tmp_path / "study")
+    (entry,) = [one for one in hundred.entries(5) if one["id"] == "net-4"]
+    hundred.save(study.folder, entry)
+    study.add(entry, weights=False)
+    ran = run(study)
+    assert (ran.code, ran.outcome["computed"]) == (0, 3), ran
+    opened = OpenedStudy(str(study.store))
+    before, keys = both.opened[1], ["model_a", "model_b", "combiner"]
+    pairs = opened.table("pair_ensembles")
+    assert pairs.height == 10 * 5
+    kept = pairs.join(before.table("pair_ensembles"), on=keys, how="semi").sort(keys)
+    assert kept.equals(before.table("pair_ensembles").sort(keys))
+    assert told(study)["news"] is not None
+
+
 def test_changing_the_output_says_what_is_computed_again(both: Both, tmp_path: Path) -> None:
     study = both.top.copy(tmp_path / "study")
     study.write(predict={"output": "logits"})
