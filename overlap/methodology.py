@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from overlap.analysis.pair_categories import PairCategories
+
 AXES: Final = ("dataset", "framework", "architecture", "hyper_parameters")
 """Axes of a training, outermost first: a pair's category is the first of them in which it differs."""
 
@@ -85,43 +87,28 @@ def category(
     return "reinit"
 
 
-def category_matrix(
-    ids: Sequence[str], trainings: Sequence[Training], weights: Sequence[str | None]
-) -> NDArray[np.object_]:
-    """The categories of all pairs at once: what `category` says of each.
+def pair_categories(ids: Sequence[str], trainings: Sequence[Training], weights: Sequence[str | None]) -> PairCategories:
+    """The categories of all pairs of a zoo: what `category` says of each.
 
     Args:
         ids: names of M checkpoints.
         trainings: their training columns.
         weights: digests of their weights, None where unknown.
-
-    Returns:
-        Shape (M, M), symmetric, of text or None; None on the diagonal, where there is no pair.
     """
     import numpy as np
 
-    names = np.array([None, *CATEGORIES, *LINEAGE], np.object_)
-    place = {name: np.int8(index) for index, name in enumerate(names)}
+    from overlap.analysis.pair_categories import PairCategories
+
     numbers: dict[str, int] = {}
 
     def coded(values: Iterable[str | None]) -> NDArray[np.int64]:
         return np.array([-1 if text is None else numbers.setdefault(text, len(numbers)) for text in values], np.int64)
 
-    found = np.full((len(ids), len(ids)), place["reinit"], np.int8)
-    for axis in reversed(AXES):  # the outermost axis has the last word
-        value = coded(getattr(training, axis) for training in trainings)
-        missing = value < 0
-        found[value[:, None] != value[None, :]] = place[axis]
-        found[missing[:, None] | missing[None, :]] = place[None]
-    name, parent, teacher = (
+    axes = [coded(getattr(training, axis) for training in trainings) for axis in AXES]
+    return PairCategories(
+        np.stack(axes),
         coded(ids),
         coded(training.parent for training in trainings),
         coded(training.teacher for training in trainings),
+        coded(weights),
     )
-    stems = (parent[:, None] == name[None, :]) | (teacher[:, None] == name[None, :])
-    siblings = (parent[:, None] == parent[None, :]) & (parent >= 0)[:, None]
-    found[stems | stems.T | siblings] = place["shared_lineage"]
-    digest = coded(weights)
-    found[(digest[:, None] == digest[None, :]) & (digest >= 0)[:, None]] = place["duplicate"]
-    np.fill_diagonal(found, place[None])
-    return np.asarray(names[found])

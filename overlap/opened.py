@@ -47,6 +47,7 @@ class OpenedStudy:
         if data not in known or data is None:
             raise StudyError(f"{uri}: holds {', '.join(known) or 'no data sets'}; name one of them as `data`")
         self.data = data
+        self._scanned: Results | None = None
         self._images, self._truth = layout.parted(data)
 
     def table(self, name: str) -> pl.DataFrame:
@@ -58,9 +59,13 @@ class OpenedStudy:
         Raises:
             StudyError: no table has that name.
         """
-        results = self._results()
+        return self.scan(name).collect()
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """As `table`, but read as far as it is asked for: the pairs of ten thousand models do not fit into memory."""
+        self._scanned = results = self._results()  # whose files are there as long as it is
         try:
-            return results.table(name)
+            return results.scan(name)
         except KeyError:
             raise StudyError(f"no table '{name}'; '{self.data}' holds {', '.join(results.tables())}") from None
 
@@ -69,8 +74,8 @@ class OpenedStudy:
         return self._results().models
 
     def pairs(self) -> pl.DataFrame:
-        """`pairs.parquet`: one row a pair."""
-        return self._results().pairs
+        """`pairs.parquet`: one row a pair, all of them in memory; see `scan`."""
+        return self.table("pairs")
 
     def pair_ensembles(self) -> pl.DataFrame:
         """`pair_ensembles.parquet`: one row a pair and combiner."""

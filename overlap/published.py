@@ -14,16 +14,21 @@ from typing import Any
 import polars as pl
 
 from overlap.errors import DamagedObject, ObjectMissing
-from overlap.identity import canonical_json, digest
+from overlap.identity import canonical_json, digest, digest_file
 from overlap.report.results import Results
 from overlap.report.tables import FIRST, KINDS
 from overlap.store import layout
+from overlap.store.long_tables import LongTable
 from overlap.store.objects import Objects
 
 REDUCTION = "reduction.json"
 NEWS = "news.json"
 THUMBNAILS = "thumbnails.parquet"
 """Small JPEGs by key, stored and checked like a table."""
+LONG = {"pairs"}
+"""Tables that may be too long to hold."""
+LARGE = 1 << 26
+"""Bytes from which on such a table is read into a file."""
 HEAD = {"study", "inputs_digest", "dataset_digest", "tables", "measures", "absent", "notes", "provenance"}
 """What `reduction.json` holds."""
 
@@ -90,17 +95,27 @@ def reduced_data_sets(objects: Objects) -> list[str]:
 
 def write_results(results: Results, objects: Objects) -> None:
     """Publish the tables of a reduction."""
-    tables = {f"{name}.parquet": _encode(table) for name, table in results.tables().items()}
+    inputs = results.inputs_digest
+    tables = {
+        f"{name}.parquet": _encode(table) for name, table in results.tables().items() if name not in results.files
+    }
     if results.thumbnails:
         held = sorted(results.thumbnails.items())
         tables[THUMBNAILS] = _encode(pl.DataFrame(held, {"key": pl.String, "jpeg": pl.Binary}, orient="row"))
+    files = {f"{name}.parquet": table for name, table in results.files.items()}
+    digests = {name: digest(body) for name, body in tables.items()}
+    digests |= {name: table.digest for name, table in files.items()}
     for name, body in tables.items():
-        objects.put(layout.results(results.data, name, inputs=results.inputs_digest), body)
+        objects.put(layout.results(results.data, name, inputs=inputs), body)
+    for name, table in files.items():
+        objects.put_file(layout.results(results.data, name, inputs=inputs), table.path)
     news = None if results.news is None else canonical_json(results.news)
     if news is not None:
-        objects.put(layout.results(results.data, NEWS, inputs=results.inputs_digest), news)
+        objects.put(layout.results(results.data, NEWS, inputs=inputs), news)
     for name, body in tables.items():
         objects.put(layout.results(results.data, name), body)
+    for name, table in files.items():
+        objects.put_file(layout.results(results.data, name), table.path)
     if news is None:
         objects.delete([layout.results(results.data, NEWS)])
     else:
@@ -110,9 +125,9 @@ def write_results(results: Results, objects: Objects) -> None:
         canonical_json(
             {
                 "study": results.study,
-                "inputs_digest": results.inputs_digest,
+                "inputs_digest": inputs,
                 "dataset_digest": results.dataset_digest,
-                "tables": {name: digest(body) for name, body in tables.items()},
+                "tables": digests,
                 "measures": {model: dict(values) for model, values in results.measures.items()},
                 "absent": dict(results.absent),
                 "notes": list(results.notes),
@@ -175,15 +190,20 @@ def read_results(data: str, objects: Objects) -> Results | None:
     if not set(head) >= HEAD:
         raise _damaged(layout.results(data, REDUCTION))
     tables: dict[str, pl.DataFrame] = {}
-    for name, expected in head["tables"].items():
-        key = layout.results(data, name, inputs=head["inputs_digest"])
+    long: dict[str, LongTable] = {}
+    for file, expected in head["tables"].items():
+        key, name = layout.results(data, file, inputs=head["inputs_digest"]), file.removesuffix(".parquet")
+        if name in LONG and (found := _long(key, expected, objects)) is not None:
+            tables[name] = found.frame()
+            long |= {} if found.is_held else {name: found}
+            continue
         try:
             body = objects.get(key)
         except ObjectMissing:
             body = b""
         if digest(body) != expected:
             raise _damaged(key)
-        tables[name.removesuffix(".parquet")] = pl.read_parquet(io.BytesIO(body))
+        tables[name] = pl.read_parquet(io.BytesIO(body))
     thumbnails = tables.get(THUMBNAILS.removesuffix(".parquet"))
     return Results(
         study=head["study"],
@@ -192,6 +212,7 @@ def read_results(data: str, objects: Objects) -> Results | None:
         inputs_digest=head["inputs_digest"],
         **{name: tables[name] for name in FIRST if name in tables},
         more={name: table for name, table in tables.items() if name in KINDS and name not in FIRST},
+        files=long,
         thumbnails={} if thumbnails is None else dict(thumbnails.iter_rows()),
         measures=head["measures"],
         absent=head["absent"],
@@ -199,6 +220,21 @@ def read_results(data: str, objects: Objects) -> Results | None:
         provenance=head["provenance"],
         news=read_news(data, head, objects),
     )
+
+
+def _long(key: str, expected: str, objects: Objects) -> LongTable | None:
+    """A table that is no small object, in a file; None of a small one."""
+    info = objects.head(key)
+    if info is None or info.size < LARGE:
+        return None
+    folder, path = LongTable.place()
+    try:
+        objects.get_file(key, path)
+    except ObjectMissing:
+        raise _damaged(key) from None
+    if digest_file(path) != expected:
+        raise _damaged(key)
+    return LongTable.at(folder, path)
 
 
 def read_json(key: str, objects: Objects) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from overlap.methodology import CATEGORIES, LINEAGE, Training, category, category_matrix
+from overlap.methodology import CATEGORIES, LINEAGE, Training, category, pair_categories
 from tests.reference import divergence
 
 FULL = Training(dataset="in1k", framework="supervised", architecture="resnet50", hyper_parameters="a1", seed="0")
@@ -88,9 +88,16 @@ zoos = st.lists(st.tuples(trainings, st.sampled_from([None, None, "w1", "w2", "w
 @settings(max_examples=200, deadline=None)
 def test_pairs_and_matrix_agree_with_the_reference(zoo: list[tuple[Training, str | None]]) -> None:
     ids = IDS[: len(zoo)]
-    found = category_matrix(ids, [training for training, _ in zoo], [weights for _, weights in zoo])
-    assert found.shape == (len(zoo), len(zoo))
+    categories = pair_categories(ids, [training for training, _ in zoo], [weights for _, weights in zoo])
+    everyone = np.arange(len(zoo))
+    found = categories[everyone[:, None], everyone]
+    assert found.shape == (len(zoo), len(zoo)) == (len(categories), len(categories))
     assert found.dtype == np.object_
+    assert categories.numbers(everyone[:, None], everyone).dtype == np.int8
+    assert (categories.related() == np.isin(found, LINEAGE)).all()
+    some = everyone[::-2]
+    few = np.arange(len(some))
+    assert (categories.among(some.tolist())[few[:, None], few] == found[np.ix_(some, some)]).all()
     told = [
         {"id": name, "weights": weights, **training.model_dump()}
         for name, (training, weights) in zip(ids, zoo, strict=True)
@@ -108,6 +115,7 @@ def test_pairs_and_matrix_agree_with_the_reference(zoo: list[tuple[Training, str
 def test_a_large_zoo_takes_no_loop_over_pairs() -> None:
     zoo = [changed(seed=str(i), architecture=str(i % 40), hyper_parameters=str(i % 7)) for i in range(1500)]
     started = perf_counter()
-    found = category_matrix([f"c{i}" for i in range(1500)], zoo, [f"w{i}" for i in range(1500)])
+    categories = pair_categories([f"c{i}" for i in range(1500)], zoo, [f"w{i}" for i in range(1500)])
+    found = categories[np.triu_indices(1500, 1)]
     assert perf_counter() - started < 2  # 1.1 million calls of `category` take longer
-    assert set(np.unique(found[np.triu_indices(1500, 1)])) == {"architecture", "hyper_parameters", "reinit"}
+    assert set(np.unique(found)) == {"architecture", "hyper_parameters", "reinit"}

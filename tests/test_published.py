@@ -13,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import overlap
+from overlap import published
 from overlap.errors import DamagedObject, ObjectMissing, StudyError
 from overlap.imports import store_predictions
 from overlap.published import (
@@ -27,8 +28,9 @@ from overlap.published import (
     write_snapshot,
 )
 from overlap.report.results import Results
-from overlap.store import Location, Objects, layout, open_objects
+from overlap.store import Location, Objects, layout, long_tables, open_objects
 from overlap.store.ledger import Ledger
+from overlap.store.long_tables import Writer
 from overlap.store.tables import Labels, encode_labels, from_logits
 
 
@@ -99,6 +101,42 @@ def test_further_tables_and_thumbnails_come_back(objects: Objects) -> None:
         opened.table("axis")
     objects.put(f"results/val/{'1' * 16}/thumbnails.parquet", b"x")
     with pytest.raises(DamagedObject, match=r"thumbnails.parquet is gone or altered"):
+        read_results("val", objects)
+
+
+def test_pairs_too_long_to_hold_stay_in_a_file(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = results().pairs
+    rows = pl.DataFrame([("a", f"m{place}", "reinit", 4, place / 9, None if place else 0.5) for place in range(9)],
+                        empty.schema, orient="row")  # fmt: skip
+    with Writer(dict(empty.schema)) as writer:
+        writer.add(rows)
+    write_results(results(pairs=rows, files={"pairs": writer.table}), objects)
+    key = layout.results("val", "pairs.parquet", inputs="1" * 64)
+    assert objects.get(key) == objects.get(layout.results("val", "pairs.parquet")) == writer.table.path.read_bytes()
+    held = read_results("val", objects)
+    assert held is not None
+    assert held.pairs.equals(rows)
+    assert not held.files
+    monkeypatch.setattr(published, "LARGE", 1)
+    again = read_results("val", objects)
+    assert again is not None
+    assert again.pairs.equals(rows)  # an object that is not small, of few rows
+    assert not again.files
+    monkeypatch.setattr(long_tables, "HELD", 8)
+    found = read_results("val", objects)
+    assert found is not None
+    assert (found.rows("pairs"), found.pairs.height, found.pairs.schema) == (9, 0, rows.schema)
+    assert found.scan("pairs").collect().equals(rows)
+    assert "pairs" in found.tables()
+    assert "pairs" not in found.shown()
+    store = overlap.open(str(objects.uri), "val")
+    assert store.pairs().equals(rows)
+    assert store.scan("pairs").filter(pl.col("kappa").is_not_null()).collect().height == 1
+    objects.put(key, objects.get(key)[:-1])
+    with pytest.raises(DamagedObject, match=r"pairs\.parquet"):
+        read_results("val", objects)
+    objects.delete([key])
+    with pytest.raises(DamagedObject, match=r"pairs\.parquet"):
         read_results("val", objects)
 
 

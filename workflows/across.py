@@ -41,7 +41,9 @@ def compare(outcomes: Sequence[Outcome], objects: Objects, show: Callable[[Outco
     inputs = {"comparisons": COMPARISONS, "results": [[data, one.inputs_digest] for data, one in results.items()]}
     summary = _known(inputs, objects)
     if summary is None:
-        pairs, summary = across.compare({data: (one.pairs, one.pair_ensembles) for data, one in results.items()})
+        pairs, summary = across.compare(
+            {data: (one.scan("pairs").collect(), one.pair_ensembles) for data, one in results.items()}
+        )
         body = _encode(summary)
         objects.put(layout.across(PAIRS), _encode(pairs))
         objects.put(layout.across(SUMMARY), body)

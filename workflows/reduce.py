@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from overlap.analysis.categories import category_table
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
@@ -42,6 +40,12 @@ from workflows.reductions.searches import search, weak_helps
 from workflows.reductions.specialisation import specialise
 from workflows.reductions.subject import Subject
 from workflows.reductions.tops.study import TopStudy, tabulate
+
+LONG = (
+    "`pairs.parquet` has {:,} rows, too many for the page: tables and figures of single pairs are left out of it, not "
+    "out of the results"
+)
+"""What is said where the table of pairs is too long to be held."""
 
 
 def reduce(
@@ -101,15 +105,16 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
 
     counted = costs.count(plan)
     counts = pairs.count(panel)
-    table = pairs.table(panel, counts, categories)
+    written = pairs.write(panel, categories)
+    table = written.scan()
     top = TopStudy()
     if study.predict.output == "top":
-        top = tabulate(panel, plan, subject.manifests, counts, categories, table, counted)
+        top = tabulate(panel, plan, subject.manifests, counts, categories, written, counted)
     answers = read(panel, plan, {} if study.predict.output == "top" else subject.manifests)
     asked(answers).write(subject.objects, subject.name, subject.digest)
-    own = np.ix_(answers.rows, answers.rows)
+    own = categories.among(answers.rows)
     joint = counts.among(answers.rows)
-    ensembles = combine(answers, joint, categories[own])
+    ensembles = combine(answers, joint, own)
     main, main_counts = (top.main, top.counts) if ensembles is None else (ensembles.main, ensembles.counts)
 
     tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
@@ -118,10 +123,10 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
     tables |= top.tables
     if ensembles is not None and main is not None:
-        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(table, ensembles.table)}
+        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(written.read(), ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
-    found, missing, searched = search(answers, categories[own], priced, study.ensembles)
+    found, missing, searched = search(answers, own, priced, study.ensembles)
     missing = [name for name in missing if name not in top.calibrations]
     looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
     looked_up.append(champions.remember(subject, answers, found))
@@ -133,7 +138,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         "models": models_table(
             rows.model_rows(whole, plan, subject.manifests, answers.by_name | top.calibrations, gated.quarantined)
         ),
-        "pairs": table,
+        "pairs": written.frame(),
         "categories": by_category,
     }
     notes = [
@@ -141,7 +146,8 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         *gated.notes,
         *(f"anchor '{name}' is not complete, or quarantined: no search starts from it" for name in missing),
         *rows.class_notes(panel, plan),
-        *table_notes(tables),
+        *([] if written.is_held else [LONG.format(written.rows)]),
+        *table_notes(tables | {"pairs": table}),
         *said,
         *top.notes,
         *left_out,
@@ -154,6 +160,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         inputs_digest=subject.digest,
         **dict[str, Any]({name: tables.pop(name) for name in FIRST if name in tables}),
         more=tables,
+        files={"pairs": written},
         thumbnails=thumbnails,
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),

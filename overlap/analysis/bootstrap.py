@@ -102,9 +102,16 @@ def ends(draws: Fractions) -> tuple[float, float]:
 
 def places(first: Indices, second: Indices) -> tuple[int, Indices, Indices]:
     """How many models the pairs have, and each pair's two among them in ascending order."""
-    used, place = np.unique(np.concatenate([first, second]), return_inverse=True)
-    a, b = np.split(place, 2)
+    used, a, b = _renumbered(first, second)
     return len(used), a, b
+
+
+def _renumbered(first: Indices, second: Indices) -> tuple[Indices, Indices, Indices]:
+    """The models that the pairs have, ascending, and each pair's two as places among them; nothing is sorted."""
+    present = np.zeros(max(first.max(initial=-1), second.max(initial=-1)) + 1, np.bool_)
+    present[first] = present[second] = True
+    place = np.cumsum(present) - 1
+    return np.flatnonzero(present), place[first], place[second]
 
 
 def image_variance(
@@ -121,8 +128,7 @@ def image_variance(
         weight: (P,).
         linear: (M,).
     """
-    used, place = np.unique(np.concatenate([first, second]), return_inverse=True)
-    a, b = np.split(place, 2)
+    used, a, b = _renumbered(first, second)
     product = np.zeros((len(used), len(used)))
     np.add.at(product, (a, b), weight)
     single = product.sum(axis=0) + product.sum(axis=1) + linear[used]

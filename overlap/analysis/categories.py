@@ -27,6 +27,9 @@ MATCHED = 0.04
 STATISTICS = ("error_inconsistency", "kappa", "error_inconsistency_matched", "kappa_matched", "gain_best")
 """Means over the pairs of a category; each has an interval. `_matched` ones are over the accuracy-matched pairs."""
 
+READ = ("model_a", "model_b", "accuracy_a", "accuracy_b", "error_inconsistency", "kappa")
+"""Columns of the table of pairs."""
+
 SCHEMA: dict[str, pl.DataType] = {
     "category": pl.String(),
     "pairs": pl.Int64(),
@@ -40,7 +43,7 @@ SCHEMA: dict[str, pl.DataType] = {
 def category_table(
     models: Sequence[str],
     correct: NDArray[Any],
-    pairs: pl.DataFrame,
+    pairs: pl.DataFrame | pl.LazyFrame,
     pair_ensembles: pl.DataFrame | None = None,
     ensembles: EnsembleCounts | None = None,
 ) -> pl.DataFrame:
@@ -49,7 +52,8 @@ def category_table(
     Args:
         models: M names in ascending order.
         correct: (M, N) zeros and ones, the images that the pairs were counted on.
-        pairs: the table of pairs of these models.
+        pairs: the table of pairs of these models; one that is only scanned is read a category at a time, and of that
+            what the means are of.
         pair_ensembles: the pairs' ensembles by one combiner; without it gains are null.
         ensembles: what they were made from, counted with the categories.
 
@@ -57,26 +61,31 @@ def category_table(
         ValueError: names do not fit the array.
     """
     check_axis(models, len(correct))
-    axis = {model: index for index, model in enumerate(models)}
+    table = pairs.lazy().select("category", *READ)
     if pair_ensembles is not None:
-        gains = pair_ensembles.select("model_a", "model_b", "gain_best")
-        pairs = pairs.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
+        gains = pair_ensembles.lazy().select("model_a", "model_b", "gain_best")
+        table = table.join(gains, on=["model_a", "model_b"], how="left", validate="1:1", maintain_order="left")
+    axis = pl.Series(models, dtype=pl.String())
+    place = pl.col("model_a", "model_b").replace_strict(
+        axis, pl.int_range(len(axis), eager=True), return_dtype=pl.Int32
+    )
+    table = table.with_columns(place)  # names of half a hundred million pairs would take a GiB
     rows = []
     for name in CATEGORIES:
-        of_category = pairs.filter(pl.col("category") == name)
+        of_category = table.filter(pl.col("category") == name).drop("category").collect()
         if of_category.is_empty():
             continue
         close = (pl.col("accuracy_a") - pl.col("accuracy_b")).abs() <= MATCHED + 1e-12
         estimates: dict[str, Estimate] = {}
         for suffix, members in (("", of_category), ("_matched", of_category.filter(close))):
             for statistic in ("error_inconsistency", "kappa"):
-                estimates[statistic + suffix] = _consistency(name, statistic, members, axis, correct)
-        estimates["gain_best"] = _gain(name, of_category, axis, ensembles)
+                estimates[statistic + suffix] = _consistency(name, statistic, members, correct)
+        estimates["gain_best"] = _gain(name, of_category, ensembles)
         reasons = [f"{column}: {found.reason}" for column, found in estimates.items() if found.reason]
         row: dict[str, Any] = {
             "category": name,
             "pairs": len(of_category),
-            "models": len({*of_category["model_a"], *of_category["model_b"]}),
+            "models": len({*of_category["model_a"].unique(), *of_category["model_b"].unique()}),
             "pairs_matched": len(of_category.filter(close)),
             "reason": "; ".join(reasons) or None,
         }
@@ -86,14 +95,12 @@ def category_table(
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
 
 
-def _consistency(
-    category: str, statistic: str, pairs: pl.DataFrame, axis: dict[str, int], correct: NDArray[Any]
-) -> Estimate:
+def _consistency(category: str, statistic: str, pairs: pl.DataFrame, correct: NDArray[Any]) -> Estimate:
     """Mean error inconsistency or kappa of the pairs for which it is defined."""
     pairs = pairs.filter(pl.col(statistic).is_not_null())
     if pairs.is_empty():
         return Estimate(reason="no pair for which it is defined")
-    first, second = _indices(pairs, axis)
+    first, second = _indices(pairs)
     share = np.full(len(pairs), 1 / len(pairs))
     if statistic == "error_inconsistency":
         noise = image_variance(correct, first, second, share, np.zeros(len(correct)))
@@ -110,7 +117,7 @@ def _consistency(
     return estimate(category, pairs[statistic].to_numpy(), first, second, noise, (-1.0, 1.0))
 
 
-def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: EnsembleCounts | None) -> Estimate:
+def _gain(category: str, pairs: pl.DataFrame, ensembles: EnsembleCounts | None) -> Estimate:
     """Mean gain over the better model, of the pairs that have an ensemble."""
     if "gain_best" not in pairs.columns or ensembles is None or ensembles.n == 0:
         return Estimate(reason="no pair ensembles")
@@ -120,9 +127,9 @@ def _gain(category: str, pairs: pl.DataFrame, axis: dict[str, int], ensembles: E
     number = CATEGORIES.index(category)
     sums, squares = int(ensembles.gain[number]), int(ensembles.gain_square[number])
     noise = (squares / ensembles.n - (sums / ensembles.n) ** 2) / len(pairs) ** 2 / ensembles.n
-    return estimate(category, pairs["gain_best"].to_numpy(), *_indices(pairs, axis), noise, (-1.0, 1.0))
+    return estimate(category, pairs["gain_best"].to_numpy(), *_indices(pairs), noise, (-1.0, 1.0))
 
 
-def _indices(pairs: pl.DataFrame, axis: dict[str, int]) -> tuple[Indices, Indices]:
-    first, second = (np.array([axis[model] for model in pairs[name]], np.int64) for name in ("model_a", "model_b"))
+def _indices(pairs: pl.DataFrame) -> tuple[Indices, Indices]:
+    first, second = (pairs[name].to_numpy().astype(np.int64) for name in ("model_a", "model_b"))
     return first, second

@@ -73,6 +73,35 @@ def disagreement_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:
     return different
 
 
+def disagreements_of(
+    prediction: NDArray[Any], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Images to which the two models of each of some pairs give different classes: predictions (M, n) to (P,)."""
+    given = narrow(prediction)
+    different = np.zeros(len(first), np.int64)
+    _add_differences_of(given, first, second, different)
+    return different
+
+
+@compiled
+def _unequal(first: NDArray[Any], second: NDArray[Any]) -> int:
+    count = np.int16(0)  # as narrow as a class, so that the loop below becomes vector instructions
+    for x in range(len(first)):
+        count = np.int16(count + (first[x] != second[x]))
+    return int(count)
+
+
+@compiled
+def _add_differences_of(
+    prediction: NDArray[Any], first: NDArray[np.int64], second: NDArray[np.int64], different: Counts
+) -> None:
+    block = 2048  # as below
+    for start in range(0, prediction.shape[1], block):
+        for pair in range(len(first)):
+            one = prediction[first[pair], start : start + block]
+            different[pair] += _unequal(one, prediction[second[pair], start : start + block])
+
+
 @compiled
 def _add_differences(rows: NDArray[Any], columns: NDArray[Any], same: bool, different: Counts) -> None:
     block = 2048  # 4 KiB a model: a few hundred models stay in the second-level cache
@@ -80,11 +109,7 @@ def _add_differences(rows: NDArray[Any], columns: NDArray[Any], same: bool, diff
         for i in range(rows.shape[0]):
             first = rows[i, start : start + block]
             for j in range(i + 1 if same else 0, columns.shape[0]):
-                second = columns[j, start : start + block]
-                count = np.int16(0)  # as narrow as a class, so that the loop below becomes vector instructions
-                for x in range(len(first)):
-                    count = np.int16(count + (first[x] != second[x]))
-                different[i, j] += count
+                different[i, j] += _unequal(first, columns[j, start : start + block])
     if same:
         for i in range(rows.shape[0]):
             for j in range(i):

@@ -6,11 +6,12 @@ Guarantees: reads the tables alone, so that it can be said again from stored res
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
 
-def table_notes(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+def table_notes(tables: Mapping[str, Any]) -> list[str]:
     """Reasons of the nulls in all tables that have any, by name; tables that give their reasons row by row apart."""
     readers = {
         "models": model_notes,
@@ -22,14 +23,16 @@ def table_notes(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     return [line for name, read in readers.items() if name in tables for line in read(tables[name])]
 
 
-def pair_notes(pairs: pl.DataFrame) -> list[str]:
-    """Reasons of the nulls in the table of pairs."""
-    counted = pairs.filter(pl.col("n") > 0)
-    reasons = {
-        "have no category: a training column is not declared": pairs["category"].null_count(),
-        "have no figures: there is no image": len(pairs) - len(counted),
-        "have no kappa: both models are always right, or both always wrong": counted["kappa"].null_count(),
+def pair_notes(pairs: pl.DataFrame | pl.LazyFrame) -> list[str]:
+    """Reasons of the nulls in the table of pairs, which may be longer than memory."""
+    kappa = pl.col("kappa").filter(pl.col("n") > 0)
+    counts = {
+        "have no category: a training column is not declared": pl.col("category").null_count(),
+        "have no figures: there is no image": (pl.col("n") <= 0).sum(),
+        "have no kappa: both models are always right, or both always wrong": kappa.is_null().sum(),
     }
+    found = pairs.lazy().select(**{str(place): count for place, count in enumerate(counts.values())})
+    reasons = dict(zip(counts, map(int, found.collect(engine="streaming").row(0)), strict=True))
     return list(_lines(reasons, "pair"))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,19 @@ from overlap.analysis.consistency import PairCounts
 
 CATEGORIES = ("reinit", "hyper_parameters", "architecture", "framework", "dataset", "shared_lineage", "duplicate")
 """The paper's categories, least divergent first, then the two that stand outside them; their numbers are positions."""
+
+
+class Categories(Protocol):
+    """Category of each pair of M models: an array (M, M) of `CATEGORIES` or None, or what is asked as such an array."""
+
+    def __len__(self) -> int:
+        """M."""
+        ...
+
+    def __getitem__(self, place: Any, /) -> Any:
+        """Of `[first, second]`, places of models in arrays of one shape, the first before the second: in that shape."""
+        ...
+
 
 SCHEMA: dict[str, pl.DataType] = {
     "model_a": pl.String(),
@@ -51,10 +64,22 @@ def check_axis(models: Sequence[str], size: int) -> None:
         raise ValueError("model names must be distinct and in ascending order")
 
 
-def pair_indices(models: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and second model of every pair, (P,) each, in the order of the table; P = models (models - 1) / 2."""
-    first, second = np.triu_indices(models, 1)
-    return first.astype(np.int64), second.astype(np.int64)
+def pair_count(models: int) -> int:
+    """Pairs of so many models: the rows of the table."""
+    return models * (models - 1) // 2
+
+
+def pair_indices(models: int, rows: slice = slice(None)) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and second model of pairs, (P,) each, in the order of the table; of no more memory than what is asked for.
+
+    Args:
+        models: M, of which there are P = M (M - 1) / 2 pairs.
+        rows: a range of them.
+    """
+    place = np.arange(*rows.indices(pair_count(models)))
+    before = np.arange(models) * (2 * models - 1 - np.arange(models)) // 2  # pairs of the models before each
+    first = np.searchsorted(before[: max(0, models - 1)], place, side="right") - 1
+    return first.astype(np.int64), place - before[first] + first + 1
 
 
 def category_numbers(categories: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -88,7 +113,7 @@ def _is_objects(column: Any) -> bool:
 def pairs_table(
     models: Sequence[str],
     counts: PairCounts,
-    categories: NDArray[np.object_] | None = None,
+    categories: Categories | None = None,
     *,
     rows: slice = slice(None),
 ) -> pl.DataFrame:
@@ -97,21 +122,49 @@ def pairs_table(
     Args:
         models: M names in ascending order, the axis of the counts.
         counts: joint counts over all images.
-        categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it every category is null.
+        categories: of the pairs; without it every category is null.
         rows: the range of pairs to make; concatenated ranges equal the whole table.
 
     Returns:
-        Error inconsistency and disagreement are null without images; kappa and all that goes with it are null also
-        where both models are always right or both always wrong (`notes.pair_notes` counts these).
+        As `rows_of` says.
 
     Raises:
         ValueError: names and counts do not fit, or names are not in ascending order.
     """
     check_axis(models, len(counts.both_right))
-    first, second = (indices[rows] for indices in pair_indices(len(models)))
-    names = np.array(models, np.object_)
-    n, right_a, right_b = counts.n, counts.right[first], counts.right[second]
-    both_right = counts.both_right[first, second]
+    first, second = pair_indices(len(models), rows)
+    both_right, disagreement = counts.both_right[first, second], counts.disagreement[first, second]
+    return rows_of(models, counts.n, first, second, counts.right, both_right, disagreement, categories)
+
+
+def rows_of(
+    models: Sequence[str],
+    n: int,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    right: NDArray[np.int64],
+    both_right: NDArray[np.int64],
+    disagreement: NDArray[np.int64],
+    categories: Categories | None = None,
+) -> pl.DataFrame:
+    """One row for each of some pairs, with the columns of `SCHEMA`.
+
+    Args:
+        models: M names in ascending order.
+        n: images counted.
+        first: (P,) first model of each pair.
+        second: (P,) second model.
+        right: (M,) images that each model gets right.
+        both_right: (P,) images that both get right.
+        disagreement: (P,) images to which the two give different classes.
+        categories: of the pairs of the M; without it every category is null.
+
+    Returns:
+        Error inconsistency and disagreement are null without images; kappa and all that goes with it are null also
+        where both models are always right or both always wrong (`notes.pair_notes` counts these).
+    """
+    names = pl.Series(models, dtype=pl.String())
+    right_a, right_b = right[first], right[second]
     only_a, only_b = right_a - both_right, right_b - both_right
     both_wrong = n - both_right - only_a - only_b
 
@@ -122,8 +175,8 @@ def pairs_table(
     null_low, null_high = intervals.independent_kappa(right_a, right_b, n)
     return frame(
         {
-            "model_a": names[first],
-            "model_b": names[second],
+            "model_a": names.gather(first),
+            "model_b": names.gather(second),
             "category": np.full(len(first), None) if categories is None else categories[first, second],
             "n": np.full(len(first), n, np.int64),
             "accuracy_a": accuracy_a,
@@ -140,7 +193,7 @@ def pairs_table(
             "kappa_max": kappa_max,
             "null_low": null_low,
             "null_high": null_high,
-            "disagreement": ratio(counts.disagreement[first, second], n),
+            "disagreement": ratio(disagreement, n),
         },
         SCHEMA,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis.compiler import compiled
+from overlap.analysis.compiler import compiled, dividing
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -95,6 +95,13 @@ def _selected(values: Fractions, rank: int) -> float:
     return float(values[rank])
 
 
+@dividing
+def _kappas(p11: Fractions, p10: Fractions, p01: Fractions, p00: Fractions, kappas: Fractions) -> None:
+    for draw in range(len(kappas)):
+        a, b, c, d = p11[draw], p10[draw], p01[draw], p00[draw]
+        kappas[draw] = 2 * (a * d - b * c) / ((a + b) * (b + d) + (a + c) * (c + d))
+
+
 @compiled
 def kappa_quantiles(cells: Counts, normal: Fractions, draws: int, low: Fractions, high: Fractions) -> None:
     """Write the 2.5% and 97.5% quantiles of the posterior of kappa, widened to hold the estimate; NaN where undefined.
@@ -122,10 +129,7 @@ def kappa_quantiles(cells: Counts, normal: Fractions, draws: int, low: Fractions
             state = word
         for cell in range(4):
             state = _gammas(cells[pair, cell], state, normal, p[cell])
-        for draw in range(draws):
-            p11, p10, p01, p00 = p[0, draw], p[1, draw], p[2, draw], p[3, draw]
-            chance = (p11 + p10) * (p10 + p00) + (p11 + p01) * (p01 + p00)
-            kappas[draw] = 2 * (p11 * p00 - p10 * p01) / chance
+        _kappas(p[0], p[1], p[2], p[3], kappas)
         estimate = 2 * (n11 * n00 - n10 * n01) / expected
         low[pair] = min(estimate, _ranked(kappas, tail))
         high[pair] = max(estimate, _ranked(kappas, draws - 1 - tail))

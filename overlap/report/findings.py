@@ -12,6 +12,7 @@ import polars as pl
 
 from overlap.report.palette import in_order
 from overlap.report.results import Results
+from overlap.report.sentences.sentence import most
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ def find(results: Results) -> Findings:
     models = results.models.filter(pl.col("accuracy").is_not_null())
     if "status" in models.columns:
         models = models.filter(pl.col("status").fill_null("") != "quarantined")
-    others = results.pairs.filter(pl.col("category").fill_null("") != "duplicate")
+    others = results.scan("pairs").filter(pl.col("category").fill_null("") != "duplicate")
     counts = models["n"].drop_nulls().to_list()
     return Findings(
         models=models.height,
-        pairs=results.pairs.height,
+        pairs=results.rows("pairs"),
         images=max((int(count) for count in counts), default=0),
         best_single=_extreme(models, "accuracy", highest=True),
         most_alike=_extreme(others, "kappa", highest=True),
@@ -92,14 +93,9 @@ def _undecided(results: Results) -> bool:
     return bool(bounds.width and (bounds["undecided"] > 0).any())
 
 
-def _extreme(table: pl.DataFrame, column: str, *, highest: bool) -> dict[str, object] | None:
-    if column not in table.columns:
-        return None
-    known = table.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
-    if known.is_empty():
-        return None
-    place = known[column].arg_max() if highest else known[column].arg_min()
-    return known.row(int(place or 0), named=True)
+def _extreme(table: pl.DataFrame | pl.LazyFrame, column: str, *, highest: bool) -> dict[str, object] | None:
+    row = most(table, column, least=not highest)
+    return None if row is None else dict(row)
 
 
 def _searches(table: pl.DataFrame) -> tuple[Search, ...]:

@@ -150,7 +150,7 @@ PLOTS = (
 
 def _models(results: Results) -> int:
     """How many models the counts of images are out of: those in pairs."""
-    pairs = results.pairs
-    if pairs.height:
-        return len({*pairs["model_a"], *pairs["model_b"]})
+    if results.rows("pairs"):
+        ends = [results.scan("pairs").select(pl.col(name).unique()).collect() for name in ("model_a", "model_b")]
+        return len({*ends[0]["model_a"], *ends[1]["model_b"]})
     return max(results.table("difficulty")["right"].drop_nulls().to_list(), default=1)

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from overlap.report.tables import FIRST, KINDS, complaint
+from overlap.store.long_tables import LongTable
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Results:
     models: pl.DataFrame
     """`models.parquet`; fractions are 0-1."""
     pairs: pl.DataFrame
-    """`pairs.parquet`."""
+    """`pairs.parquet`; without rows where it has too many to be held (`long_tables.HELD`): `scan` reads it anyway."""
     pair_ensembles: pl.DataFrame = field(default_factory=pl.DataFrame)
     """`pair_ensembles.parquet`; without columns where no model has logits."""
     ensembles: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -38,6 +39,8 @@ class Results:
     """Means by category of pair, with intervals."""
     more: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """All further tables by name (`tables.KINDS`); one without columns counts as not computed."""
+    files: Mapping[str, LongTable] = field(default_factory=dict)
+    """Tables that lie in a file, by name: all that are too long to be held."""
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     """Small JPEGs of images that tables name, by key; those the page has room for (`thumbnails.wanted`) are enough."""
     measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -81,6 +84,14 @@ class Results:
             raise KeyError(name)
         found: pl.DataFrame = getattr(self, name) if name in FIRST else self.more.get(name, pl.DataFrame())
         return found
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """All rows of the table of that name, whether they are held or not; raises KeyError as `table`."""
+        return self.files[name].scan() if name in self.files else self.table(name).lazy()
+
+    def rows(self, name: str) -> int:
+        """How many rows the table of that name has; raises KeyError as `table`."""
+        return self.files[name].rows if name in self.files else self.table(name).height
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables that were computed, by name, in the order a reader wants them."""

@@ -85,7 +85,11 @@ class Record:
     @classmethod
     def from_json(cls, data: bytes) -> Record | None:
         """As it was stored; None of anything else. Newer schemas raise StoreError."""
-        record = _load(cls, data, _RECORD, {"features": dict})
+        return cls._of(_parsed(data))
+
+    @classmethod
+    def _of(cls, fields: Any) -> Record | None:
+        record = _load(cls, fields, _RECORD, {"features": dict})
         if record is None or record.features is None:
             return record
         held: Any = record.features
@@ -119,10 +123,10 @@ class Manifest:
     @classmethod
     def from_json(cls, data: bytes) -> Manifest | None:
         """As it was stored; None of anything else. Newer schemas raise StoreError."""
-        manifest = _load(cls, data, _MANIFEST)
+        manifest = _load(cls, _parsed(data), _MANIFEST)
         if manifest is None:
             return None
-        records = [Record.from_json(canonical_json(held)) for held in manifest.records]
+        records = [Record._of(held) for held in manifest.records]
         whole = tuple(record for record in records if record is not None)
         if len(whole) != len(records) or sum(record.rows for record in whole) != manifest.rows:
             return None
@@ -149,7 +153,7 @@ class Failure:
     @classmethod
     def from_json(cls, data: bytes) -> Failure | None:
         """As it was stored; None of anything else. Newer schemas raise StoreError."""
-        return _load(cls, data, _FAILURE)
+        return _load(cls, _parsed(data), _FAILURE)
 
 
 _Kinds = Mapping[str, Any]
@@ -169,11 +173,14 @@ _FAILURE: _Kinds = {
 _Kind = TypeVar("_Kind")
 
 
-def _load(kind: type[_Kind], data: bytes, needed: _Kinds, further: _Kinds | None = None) -> _Kind | None:
+def _parsed(data: bytes) -> Any:
     try:
-        held = json.loads(data)
+        return json.loads(data)
     except ValueError:
         return None
+
+
+def _load(kind: type[_Kind], held: Any, needed: _Kinds, further: _Kinds | None = None) -> _Kind | None:
     if not isinstance(held, dict) or not isinstance(held.get("schema"), int):
         return None
     if held["schema"] > SCHEMA:

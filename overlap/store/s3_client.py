@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import threading
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -136,7 +137,7 @@ def _endpoint(endpoint_url: str | None) -> str | None:
 def _session() -> boto3.session.Session:
     """Credentials and settings as every AWS tool finds them; dates are read quickly.
 
-    Of a page of a listing botocore's own way with dates takes four fifths of the time.
+    Of a page of a listing botocore's own way with dates takes four fifths of the time, of a small object a tenth.
     """
     found = botocore.session.get_session()
     found.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
@@ -144,9 +145,9 @@ def _session() -> boto3.session.Session:
 
 
 def _moment(text: Any) -> datetime.datetime:
-    """A date as S3 writes it in listings, or as botocore reads any other."""
+    """A date as S3 writes it in listings and in headers, or as botocore reads any other."""
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = parsedate_to_datetime(text) if text[3:5] == ", " else datetime.datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return parse_timestamp(text)
     return moment if moment.tzinfo is not None else parse_timestamp(text)

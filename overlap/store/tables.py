@@ -132,6 +132,15 @@ def decode_hard(data: bytes) -> Hard:
     return _hard(read_table(data, "key", "prediction", "confidence"))
 
 
+def decode_prediction(data: bytes) -> npt.NDArray[np.int32]:
+    """The class numbers of such tables alone; nothing is made of keys, which are most of a table.
+
+    Raises:
+        ValueError: not such a table.
+    """
+    return values_of(read_table(data, "prediction")["prediction"], pa.int32())
+
+
 def encode_labels(labels: Labels, metadata: Mapping[str, str] | None = None) -> bytes:
     """Labels as Parquet: key string, label int32; of several classes label is the first, and `labels` a list of all.
 

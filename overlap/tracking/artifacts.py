@@ -6,6 +6,7 @@ Small tables are written as CSV too, since MLflow shows those in place and parqu
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def write(folder: Path, results: Results, figures: Sequence[Figure], page: str |
     tables.mkdir()
     drawings.mkdir()
     for name, table in results.tables().items():
-        table.write_parquet(tables / f"{name}.parquet")
+        if name in results.files:
+            shutil.copyfile(results.files[name].path, tables / f"{name}.parquet")
+        else:
+            table.write_parquet(tables / f"{name}.parquet")
         if name in SHOWN_IN_PLACE:
             table.write_csv(tables / f"{name}.csv")
     if results.across is not None:

@@ -34,7 +34,10 @@ def category_names(models: int, groups: dict[str, list[tuple[int, int]]]) -> np.
 
 def table(correct: np.ndarray, names: np.ndarray) -> pl.DataFrame:
     counts = pair_counts(1 - correct.astype(int), np.zeros(correct.shape[1], int))
-    return category_table(named(len(correct)), correct, pairs_table(named(len(correct)), counts, names))
+    pairs = pairs_table(named(len(correct)), counts, names)
+    found = category_table(named(len(correct)), correct, pairs)
+    assert found.equals(category_table(named(len(correct)), correct, pairs.lazy()))
+    return found
 
 
 def test_means_are_over_the_pairs_of_the_category() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from overlap.analysis import consistency
+from overlap.analysis import bits, consistency
 from tests.analysis.zoo import logits, pair_counts, predictions
 from tests.reference import consistency as reference
 
@@ -54,6 +54,9 @@ def test_blocks_of_images_add_up(pieces: int) -> None:
     rows = prediction == labels
     assert (consistency.joint_counts(rows[:2], rows[3:]) == whole.both_right[:2, 3:]).all()
     assert (consistency.disagreement_counts(prediction[:2], prediction[3:]) == whole.disagreement[:2, 3:]).all()
+    first, second = np.random.default_rng(0).integers(0, len(prediction), (2, 50))  # some pairs, in any order
+    assert (bits.joint_of(bits.packed(rows), first, second) == whole.both_right[first, second]).all()
+    assert (consistency.disagreements_of(prediction, first, second) == whole.disagreement[first, second]).all()
 
 
 def test_counts_among_some_models_and_of_memory_that_is_read_only() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from overlap.analysis.notes import pair_notes
-from overlap.analysis.pairs import pairs_table
+from overlap.analysis.pairs import pair_count, pair_indices, pairs_table
 from tests.analysis.zoo import logits, pair_counts, predictions
 from tests.reference import consistency as reference
 
@@ -46,6 +48,23 @@ def test_every_row_is_that_of_plain_python() -> None:
         assert (row["kappa_min"], row["kappa_max"]) == pytest.approx([float(bound) for bound in bounds])
         assert row["kappa_low"] <= row["kappa"] <= row["kappa_high"]
         assert row["null_low"] <= 0 <= row["null_high"]
+
+
+@given(st.integers(0, 40), st.integers(0, 800), st.integers(0, 800))
+def test_pairs_are_those_above_the_diagonal_row_by_row(models: int, start: int, stop: int) -> None:
+    every = [(a, b) for a in range(models) for b in range(a + 1, models)]
+    assert pair_count(models) == len(every)
+    for rows in (slice(None), slice(start, stop)):
+        first, second = pair_indices(models, rows)
+        assert [*zip(first.tolist(), second.tolist(), strict=True)] == every[rows]
+        assert first.dtype == second.dtype == np.int64
+
+
+def test_the_last_pairs_of_a_large_zoo_take_no_memory_of_the_others() -> None:
+    models = 200_000  # 20 billion pairs, more than 32 bits tell apart
+    first, second = pair_indices(models, slice(pair_count(models) - 3, None))
+    assert first.tolist() == [models - 3, models - 3, models - 2]
+    assert second.tolist() == [models - 2, models - 1, models - 1]
 
 
 def test_ranges_of_rows_make_the_whole_table() -> None:

@@ -32,6 +32,7 @@ STAGES: dict[str, str] = {
     "pairs": "tests.benchmarks.pairs",
     "stored": "tests.benchmarks.stored",
     "blocks": "tests.benchmarks.blocks",
+    "long-pairs": "tests.benchmarks.long_pairs",
     "greedy": "tests.benchmarks.greedy",
     "top": "tests.benchmarks.top",
     "start": "tests.benchmarks.start",

@@ -13,6 +13,8 @@ import numpy as np
 from overlap.analysis.consistency import disagreement_counts, joint_counts
 from overlap.analysis.ensembles.forward import forward
 from overlap.analysis.pairs import pairs_table
+from overlap.methodology import Training, pair_categories
+from overlap.panel import Panel
 from overlap.store.objects import open_objects
 from tests.analysis.zoo import pair_counts
 from tests.benchmarks import large_store
@@ -20,13 +22,17 @@ from tests.benchmarks.comparison import Found, Growth
 from tests.benchmarks.greedy import Zoo
 from tests.benchmarks.options import Options, seconds
 from tests.benchmarks.pairs import hard_predictions
+from tests.benchmarks.stages import GIB, Stages
 from workflows import publish
+from workflows.nodes.cluster import Cluster
 from workflows.plan import location, make_plan
+from workflows.reductions import pairs
 
 
 def compared(options: Options) -> Iterator[Found]:
-    """Rows of all three."""
+    """Rows of all."""
     yield from _pairs(options)
+    yield from _tables(options)
     yield from _search(options)
     yield from _records(options)
 
@@ -58,6 +64,26 @@ def _pairs(options: Options) -> Iterator[Found]:
     for what, axis, sizes, work, expected in grown:
         rounds = 2 if what.startswith("intervals") else options.rounds
         yield Growth("pairs", what, axis, sizes, medians(work, rounds), "s", expected)
+
+
+def _tables(options: Options) -> Iterator[Found]:
+    """The whole of pairs.parquet as Ray tasks: time, and what driver and workers hold of their own."""
+    sizes, images = ((20, 40, 80), 2000) if options.quick else ((125, 250, 500, 1000), 50_000)
+    prediction, labels = hard_predictions(sizes[-1], images)
+    names = tuple(f"model-{number:04}" for number in range(sizes[-1]))
+    stages, spent = Stages(), []
+    with Cluster(None, options.folder) as cluster, stages.watched():
+        cluster.start()
+        for models in (sizes[0], *sizes):  # the first starts workers, and compiles there
+            panel = Panel(names[:models], range(images), labels, prediction[:models])  # type: ignore[arg-type]
+            categories = pair_categories(panel.models, [Training()] * models, [None] * models)
+            with stages.stage(str(models)):
+                spent.append(seconds(lambda panel=panel, categories=categories: pairs.write(panel, categories)))
+    what = "pairs.parquet as Ray tasks"
+    yield Growth("pairs", what, "models", sizes, spent[1:], "s", "2")
+    for kind in ("driver", "worker"):
+        own = [stages.all[str(models),].own[kind] / GIB for models in sizes]
+        yield Growth("pairs", f"own memory of the {kind}, {what}", "models", sizes, own, "GiB", "near 0; at most 1")
 
 
 def _search(options: Options) -> Iterator[Found]:

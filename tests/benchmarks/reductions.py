@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "workflows.reductions.subject:Subject.panel": ("hard predictions read",),
     "workflows.gate:Gate.judge": ("gate",),
     "workflows.reductions.pairs:count": ("pairs: joint counts",),
-    "workflows.reductions.pairs:table": ("pairs: table",),
+    "workflows.reductions.pairs:write": ("pairs: table",),
     "workflows.reduce:read": ("calibration, logits read once or recalled",),
     "workflows.reduce:combine": ("ensembles of pairs",),
     "workflows.reductions.pair_ensembles:_recalled": ("recalled",),

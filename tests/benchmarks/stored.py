@@ -1,7 +1,8 @@
 """Hard predictions of 300 checkpoints from the store, beside polars reading the same bytes: a folder, and S3.
 
-Overlap reads manifest and table of each checkpoint, verifies both digests and the keys' and aligns them; polars reads
-the column of predictions of the same Parquet files and does none of that.
+Overlap reads the table of each checkpoint, of which it knows the manifest, verifies its digest and decodes the column
+of predictions; in a row of its own it reads the manifests before, compares their keys' digests with the data set's and
+so aligns the tables. Polars reads the same Parquet files, whole or that column alone, and does none of that.
 """
 
 from __future__ import annotations
@@ -64,12 +65,17 @@ def _read(
     prediction, _ = hard_predictions(models, images)
     keys = [f"image-{number:08}" for number in range(images)]
     manifests = _write(objects, prediction, keys)
-    plan: Any = SimpleNamespace(dataset=SimpleNamespace(digest=DATASET))
+    plan: Any = SimpleNamespace(dataset=SimpleNamespace(digest=DATASET, keys=keys))
     uris = [f"{objects.uri}/{layout.hard(DATA, DATASET, one)}" for one in manifests]
     size = sum(objects.head(layout.hard(DATA, DATASET, one)).size for one in manifests)  # type: ignore[union-attr]
 
     def ours() -> np.ndarray:
         return np.stack([*rows.hard_predictions(manifests, plan, Ledger(objects, DATA)).values()])
+
+    def from_nothing() -> np.ndarray:
+        ledger = Ledger(objects, DATA)
+        read = rows.manifests({one: one for one in manifests}, plan, ledger)
+        return np.stack([*rows.hard_predictions(read, plan, ledger).values()])
 
     def one(uri: str, columns: list[str] | None) -> pl.DataFrame:
         return pl.read_parquet(uri, columns=columns, storage_options=storage or None, glob=False)
@@ -79,17 +85,22 @@ def _read(
             return np.stack([*pool.map(lambda uri: one(uri, columns)["prediction"].to_numpy(), uris)])
 
     assert (ours() == prediction).all()
+    assert (from_nothing() == prediction).all()
     assert (theirs(["prediction"]) == prediction).all()
     assert (theirs(None) == prediction).all()
-    spent: dict[str, list[float]] = {"ours": [], "same": [], "column": []}
+    spent: dict[str, list[float]] = {"ours": [], "whole": [], "same": [], "column": []}
     for _ in range(rounds):
         spent["same"].append(seconds(lambda: theirs(None)))
         spent["ours"].append(seconds(ours))
+        spent["whole"].append(seconds(from_nothing))
         spent["column"].append(seconds(lambda: theirs(["prediction"])))
     what = f"hard predictions of {models} models × {images:,} images from {name}"
     settings = f"read_parquet of the same files whole, key, prediction and confidence, {THREADS} files side by side"
     yield Comparison("stored", what, spent["ours"], "bare polars, the same bytes", settings, spent["same"],
                      "bare polars, the same bytes", spent["same"], "of the limit", 2)  # fmt: skip
+    aligned = f"{what}, and their manifests, of {SHARDS} shards each"
+    yield Comparison("stored", aligned, spent["whole"], "bare polars, the same bytes without manifests", settings,
+                     spent["same"], "bare polars, the same bytes", spent["same"], "of the limit", 2)  # fmt: skip
     yield Comparison("stored", what, spent["ours"], "bare polars, one column", "the column of predictions alone; "
                      "nothing is verified, nor aligned", spent["column"])  # fmt: skip
     megabytes = size / 1e6

@@ -15,6 +15,7 @@ import pytest
 from overlap.errors import DamagedObject, DataError, ObjectMissing, StoreError
 from overlap.identity import digest, digest_keys
 from overlap.store import Location, Objects, layout, open_objects
+from overlap.store.hard import certified_prediction
 from overlap.store.ledger import DamagedUnits, Ledger, Manifest, Record
 from overlap.store.tables import Predictions, decode_hard, from_logits
 
@@ -243,6 +244,7 @@ def test_a_complete_checkpoint_has_a_manifest_and_hard_predictions(ledger: Ledge
     hard = ledger.hard(FP, DATASET)
     assert hard.keys == [key for unit in units for key in unit.keys]
     assert hard.prediction.tolist() == [p for unit in units for p in unit.prediction.tolist()]
+    assert certified_prediction(ledger.objects, DATASET, manifest).tolist() == hard.prediction.tolist()
     assert hard.confidence.tolist() == [c for unit in units for c in unit.confidence.tolist()]
     assert (manifest.rows, manifest.keys_digest, manifest.seconds) == (60, digest_keys(hard.keys), 4.5)
     assert [record.shard for record in manifest.records] == [SHARDS[2], SHARDS[0], SHARDS[1]]
@@ -285,8 +287,9 @@ def test_damage_to_what_is_complete_is_named_and_mended_by_completing(ledger: Le
     whole = _complete(ledger)
     hard, manifest = layout.hard("val", DATASET, FP), layout.manifest("val", DATASET, FP)
     damage(ledger, hard)
-    with pytest.raises(DamagedObject, match=hard):
-        ledger.hard(FP, DATASET)
+    for read in (lambda: ledger.hard(FP, DATASET), lambda: certified_prediction(ledger.objects, DATASET, whole)):
+        with pytest.raises(DamagedObject, match=hard):
+            read()
     assert _complete(ledger) == whole
     assert len(ledger.hard(FP, DATASET)) == 60
     ledger.objects.put(manifest, ledger.objects.get(manifest)[:-1])

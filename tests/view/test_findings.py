@@ -7,7 +7,11 @@ import dataclasses
 import polars as pl
 import pytest
 
-from overlap.report import Results, find, summary_text
+from overlap.analysis.notes import pair_notes
+from overlap.report import Results, draw_figures, find, render_page, summary_text
+from overlap.report.sentences import divergence
+from overlap.store import long_tables
+from overlap.store.long_tables import Writer
 from tests.view.frames import simulated
 
 
@@ -24,6 +28,24 @@ def test_findings_are_the_extremes_of_the_tables(results: Results) -> None:
     assert found.most_unlike == min(pairs, key=lambda row: row["kappa"])
     assert found.best_pair == max(ensembles, key=lambda row: row["gain_best"])
     assert (found.models, found.pairs, found.images) == (14, 14 * 13 // 2, 300)
+
+
+def test_pairs_that_are_too_many_to_hold_are_found_and_told_all_the_same(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Writer(dict(results.pairs.schema)) as writer:
+        writer.add(results.pairs)
+    monkeypatch.setattr(long_tables, "HELD", 1)
+    long = dataclasses.replace(results, pairs=writer.table.frame(), files={"pairs": writer.table})
+    assert long.pairs.is_empty()
+    assert find(long) == find(results)
+    assert divergence.pairs(long) == divergence.pairs(results)
+    assert pair_notes(long.scan("pairs")) == pair_notes(results.pairs)
+    figures = {figure.name for figure in draw_figures(long)}
+    assert figures  # of what is held
+    assert {figure.name for figure in draw_figures(results)} - figures >= {"kappa", "gains"}
+    page = render_page(long)
+    assert f"{results.pairs.height:,}" in page
 
 
 def test_incomplete_models_and_duplicates_are_not_findings(results: Results) -> None:

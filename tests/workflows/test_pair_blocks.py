@@ -1,11 +1,15 @@
-"""Joint counts made in blocks by Ray tasks: the slow reference's, whatever the block."""
+"""Joint counts and the table of pairs, made in blocks by Ray tasks: the slow reference's, whatever the block."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from overlap.analysis.pairs import pairs_table
+from overlap.methodology import Training, pair_categories
 from overlap.panel import Panel
+from overlap.store import long_tables
+from tests.analysis.zoo import pair_counts
 from tests.reference import consistency as reference
 from workflows.reductions import pairs
 
@@ -46,3 +50,33 @@ def test_nobody_and_nothing_are_counted() -> None:
     assert (nobody.n, nobody.both_right.shape) == (4, (0, 0))
     nothing = pairs.count(panel_of(np.empty((2, 0), np.int32), np.empty(0, np.int32)))
     assert (nothing.n, nothing.both_right.tolist(), nothing.disagreement.tolist()) == (0, [[0] * 2] * 2, [[0] * 2] * 2)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_table_is_that_of_one_process_and_no_range_changes_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_tables, "GROUP", 8)
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 9, 300).astype(np.int32)
+    prediction = np.where(random.random((MODELS, 300)) < 0.6, labels, random.integers(0, 9, (MODELS, 300)))
+    panel = panel_of(prediction.astype(np.int32), labels)
+    trainings = [
+        Training(dataset="d", framework="f", architecture=f"a{model % 2}", hyper_parameters="h") for model in range(5)
+    ] + [Training(), Training(dataset="e")]
+    categories = pair_categories(panel.models, trainings, [None] * 5 + ["w", "w"])
+    everyone = np.arange(MODELS)
+    named = np.array(categories[everyone[:, None], everyone])
+    expected = pairs_table(panel.models, pair_counts(prediction, labels), named)
+    assert {*expected["category"]} == {"reinit", "architecture", "dataset", "duplicate", None}
+    found = [pairs.write(panel, categories, rows) for rows in (1, 4, 8, 1000)]
+    assert all(one.read().equals(expected) for one in found)
+    assert len({one.digest for one in found}) == 1
+    assert found[0].rows == MODELS * (MODELS - 1) // 2
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("models", [0, 1])
+def test_no_pairs_are_a_table_without_rows(models: int) -> None:
+    panel = panel_of(np.zeros((models, 4), np.int32), np.zeros(4, np.int32))
+    empty = pairs.write(panel, pair_categories(panel.models, [Training()] * models, [None] * models))
+    assert (empty.rows, empty.read().height) == (0, 0)
+    assert empty.read().schema == pairs_table((), pair_counts(np.zeros((0, 4), int), np.zeros(4, int))).schema

@@ -60,7 +60,7 @@ def since(
         row = panel.row(model)
         ranked, right = rank(row, counts), int(counts.right[row])
         low, high = wilson(right / counts.n, counts.n)
-        nearest, farthest = _partners(model, results.pairs)
+        nearest, farthest = _partners(model, results.scan("pairs"))
         return Place(
             counts.n,
             right / counts.n,
@@ -176,14 +176,15 @@ def _text(value: Any) -> str:
     return text if len(text) <= TEXT else f"{text[:TEXT]}…"
 
 
-def _partners(model: str, pairs: pl.DataFrame) -> tuple[Partner | None, Partner | None]:
+def _partners(model: str, pairs: pl.LazyFrame) -> tuple[Partner | None, Partner | None]:
     """The partners with the largest and the smallest kappa, duplicates left out; of equals the first by name."""
-    mine = pairs.filter(
+    held = pairs.filter(
         ((pl.col("model_a") == model) | (pl.col("model_b") == model))
         & (pl.col("category").fill_null("") != "duplicate")
         & pl.col("kappa").is_not_null()
         & pl.col("kappa").is_not_nan()
     ).with_columns(partner=pl.when(pl.col("model_a") == model).then(pl.col("model_b")).otherwise(pl.col("model_a")))
+    mine = held.select("partner", "kappa", "kappa_low", "kappa_high").collect(engine="streaming")
     if mine.is_empty():
         return None, None
 

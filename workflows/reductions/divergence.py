@@ -22,13 +22,14 @@ from overlap.analysis.divergence.measures import NAMES, Compared, compared
 from overlap.analysis.divergence.scores import scores
 from overlap.analysis.divergence.soft import SoftSums, soft_sums
 from overlap.analysis.divergence.table import divergence_table
-from overlap.methodology import AXES, LINEAGE, Training
+from overlap.analysis.pair_categories import PairCategories
+from overlap.methodology import AXES, Training
 from overlap.panel import Panel
 from overlap.sections import Analysis
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, Sample
-from workflows.reductions.pairs import Categories, row_starts
+from workflows.reductions.pairs import row_starts
 
 ROWS = 1 << 12
 """Rows of the table of divergence that one task makes."""
@@ -39,7 +40,7 @@ IMAGES = 128
 def diverge(
     panel: Panel,
     counts: PairCounts,
-    categories: Categories,
+    categories: PairCategories,
     trainings: Sequence[Training],
     answers: Answers,
     ensembles: pl.DataFrame | None,
@@ -50,7 +51,7 @@ def diverge(
     Args:
         panel: all models that take part, of which there is one at least.
         counts: joint counts of all pairs.
-        categories: (M, M).
+        categories: of their pairs.
         trainings: of the models.
         answers: of those that have logits.
         ensembles: of pairs by one combiner; None without logits.
@@ -80,7 +81,7 @@ def diverge(
     told = [measure.name for measure in zoo.measures]
     compare = [_compare.remote(all_measures, settings.accuracy_band, name) for name in NAMES if name in told]
     means, tests = zip(*fetch(compare), strict=True)
-    related = np.isin(categories, LINEAGE)
+    related = categories.related()
     return {
         "divergence": table,
         "divergence_categories": pl.concat(means),

@@ -24,6 +24,7 @@ from overlap.analysis.features.compression import compression_summary, compressi
 from overlap.analysis.features.mixing import Mixed, mixing_summary, mixing_table
 from overlap.analysis.features.pairs import feature_pairs_table
 from overlap.analysis.features.ridge import r_squared
+from overlap.analysis.pair_categories import PairCategories
 from overlap.panel import Panel
 from overlap.sections import Features
 from overlap.store.ledger import Manifest, Record
@@ -32,7 +33,6 @@ from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.plan import Plan
 from workflows.reductions.companions import Companion, of_role
-from workflows.reductions.pairs import Categories
 from workflows.reductions.reader import Reader
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def compare(
     panel: Panel,
     plan: Plan,
     manifests: dict[str, Manifest],
-    categories: Categories,
+    categories: PairCategories,
     companions: Sequence[Companion],
     settings: Features,
 ) -> tuple[dict[str, pl.DataFrame], list[str]]:
@@ -98,7 +98,7 @@ def compare(
         panel: all models that take part.
         plan: of their data set.
         manifests: of those that are complete on it.
-        categories: (M, M).
+        categories: of their pairs.
         companions: the study's other data sets, as far as they can be read.
         settings: which pairs the probes are fitted for.
     """
@@ -106,7 +106,7 @@ def compare(
     if len(seen.models) < 2:
         return {}, notes
     rows = [panel.row(model) for model in seen.models]
-    own, accuracies = categories[np.ix_(rows, rows)], panel.correct[rows].mean(axis=1)
+    own, accuracies = categories.among(rows), panel.correct[rows].mean(axis=1)
     base = settings.base if settings.base in seen.models else None
     if settings.base is not None and base is None:
         notes.append(f"features.base '{settings.base}' has no features here: another checkpoint takes its place")

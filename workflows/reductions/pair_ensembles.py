@@ -16,8 +16,9 @@ from overlap.analysis.combining import CELLS, COMBINERS, MAIN, EnsembleCounts, a
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
+from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
-from overlap.analysis.pairs import CATEGORIES, category_numbers, pair_indices
+from overlap.analysis.pairs import CATEGORIES, pair_indices
 from overlap.store import layout
 from overlap.store.objects import Location, open_objects
 from workflows.nodes.cluster import fetch
@@ -26,7 +27,6 @@ from workflows.reductions import pair_rows
 from workflows.reductions.answers import Answers, LookUp, Sample
 from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.pair_rows import Name, PairRows
-from workflows.reductions.pairs import Categories
 from workflows.reductions.reader import Reader
 
 TILE = 16
@@ -58,13 +58,13 @@ class PairEnsembles:
         return self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: Answers, counts: PairCounts, categories: Categories) -> PairEnsembles | None:
+def combine(answers: Answers, counts: PairCounts, categories: PairCategories) -> PairEnsembles | None:
     """Ensembles of all pairs of the models that have logits; None where there are none.
 
     Args:
         answers: of M models.
         counts: joint counts of those models.
-        categories: (M, M).
+        categories: of their pairs.
     """
     models = len(answers.models)
     if not models:
@@ -78,7 +78,7 @@ def combine(answers: Answers, counts: PairCounts, categories: Categories) -> Pai
     missing = np.array([place for place, pair in enumerate(wanted) if pair not in known], np.int64)
     made, looked_up = _made(answers, sample, context, first[missing], second[missing])
     held += made
-    group = category_numbers(categories)[first, second]
+    group = categories.numbers(first, second).astype(np.int64)
     group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
     truth = ray.put((answers.prediction, answers.labels, np.array(counts.right)))
     parts = [

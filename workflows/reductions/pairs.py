@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,20 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import bits
-from overlap.analysis.consistency import PairCounts, disagreement_counts, narrow
-from overlap.analysis.pairs import pairs_table
+from overlap.analysis.consistency import PairCounts, disagreement_counts, disagreements_of, narrow
+from overlap.analysis.pair_categories import PairCategories
+from overlap.analysis.pairs import SCHEMA, pair_count, pair_indices, rows_of
 from overlap.panel import Panel
+from overlap.store.long_tables import LongTable, Writer
 from workflows.nodes.cluster import fetch, nodes
 from workflows.nodes.remote import remote
-
-Categories = NDArray[np.object_]
 
 MODELS = 256
 """Models on each side of one task that counts pairs: some hundred milliseconds of work at 50,000 images."""
 IN_FLIGHT = 4
 """Tasks that count, by CPU of the cluster: what they return waits for the driver in as many blocks."""
-ROWS = 1 << 15
-"""Rows of the table of pairs that one task makes."""
+ROWS = 1 << 13
+"""Rows of the table of pairs that one task makes: a second or two of work, whatever the number of images."""
 
 
 def count(panel: Panel, models: int = MODELS) -> PairCounts:
@@ -55,16 +54,33 @@ def count(panel: Panel, models: int = MODELS) -> PairCounts:
     return PairCounts(len(panel.labels), both, different)
 
 
-def table(panel: Panel, counts: PairCounts, categories: Categories) -> pl.DataFrame:
-    """The table of pairs, a task for each range of its rows."""
-    held = ray.put((panel.models, counts, categories))
-    tables: list[pl.DataFrame] = fetch([_rows.remote(held, start) for start in row_starts(len(panel.models))])
-    return pl.concat(tables)
+def write(panel: Panel, categories: PairCategories, rows: int = ROWS) -> LongTable:
+    """The table of pairs, a task for each range of so many rows, which counts its pairs itself; in a file.
+
+    The range changes no byte of the file. Memory: no process holds anything for each two models. The driver holds,
+    beside the panel, 2.2 bytes for each model and image until Ray's object store has them (4.2 from class 32,768 on),
+    and the rows of `IN_FLIGHT` tasks for each CPU and of two row groups (some 200 bytes a row); the object store those
+    bytes, once on a node; a task its own rows.
+    """
+    words = bits.packed(panel.correct)
+    right = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+    held = ray.put((panel.models, len(panel.labels), right, words, narrow(panel.prediction), categories))
+    del words
+    most = max(2, IN_FLIGHT * sum(node.cpus for node in nodes()))
+    begun: deque[Any] = deque()
+    with Writer(SCHEMA) as writer:
+        for start in row_starts(len(panel.models), rows):
+            begun.append(_rows.remote(held, start, rows))
+            if len(begun) >= most:
+                writer.add(fetch(begun.popleft()))
+        while begun:
+            writer.add(fetch(begun.popleft()))
+    return writer.table
 
 
 def row_starts(models: int, rows: int = ROWS) -> range:
     """The first rows of ranges of pairs; one empty range where there are no pairs."""
-    return range(0, max(1, models * (models - 1) // 2), rows)
+    return range(0, max(1, pair_count(models)), rows)
 
 
 @remote(num_cpus=1)
@@ -81,5 +97,8 @@ def _count(
 
 
 @remote(num_cpus=1)
-def _rows(held: tuple[Sequence[str], PairCounts, Any], start: int) -> pl.DataFrame:
-    return pairs_table(*held, rows=slice(start, start + ROWS))
+def _rows(held: tuple[Any, ...], start: int, rows: int) -> pl.DataFrame:
+    models, n, right, words, prediction, categories = held
+    first, second = pair_indices(len(models), slice(start, start + rows))
+    both, different = bits.joint_of(words, first, second), disagreements_of(prediction, first, second)
+    return rows_of(models, n, first, second, right, both, different, categories)

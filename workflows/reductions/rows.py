@@ -13,19 +13,23 @@ from overlap import smoke
 from overlap.analysis import truths
 from overlap.analysis.calibration import Calibration
 from overlap.analysis.models import ModelRow
+from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.specialisation.groups import ClassGroups
 from overlap.errors import DamagedObject
 from overlap.identity import digest_keys
 from overlap.images.class_groups import class_groups
 from overlap.images.truths import Truth
-from overlap.methodology import Training, category_matrix
+from overlap.methodology import Training, pair_categories
 from overlap.panel import Panel
+from overlap.store.hard import certified_prediction
 from overlap.store.ledger import Ledger, Manifest
 from overlap.store.objects import READERS
 from overlap.zoo.checkpoint import Checkpoint
 from workflows.gate import QUARANTINED, Gated
 from workflows.plan import Plan
 
+TABLES = 4
+"""Tables of hard predictions that are read side by side."""
 UNFINISHED = "not all of its units are done; run again"
 """Why a checkpoint is absent that did not fail."""
 
@@ -55,12 +59,16 @@ def manifests(fingerprints: dict[str, str], plan: Plan, ledger: Ledger) -> dict[
 
 
 def hard_predictions(manifests: dict[str, Manifest], plan: Plan, ledger: Ledger) -> dict[str, NDArray[np.int32]]:
-    """Class numbers by checkpoint, aligned with the data set's keys."""
+    """Class numbers by checkpoint, aligned with the data set's keys: of these manifests, whose keys were compared.
+
+    Raises:
+        DamagedObject: a table is gone, or is not the one of its manifest.
+    """
 
     def read(manifest: Manifest) -> NDArray[np.int32]:
-        return ledger.hard(manifest.fingerprint, plan.dataset.digest).prediction
+        return certified_prediction(ledger.objects, plan.dataset.digest, manifest)
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(TABLES) as pool:
         return dict(zip(manifests, pool.map(read, manifests.values()), strict=True))
 
 
@@ -83,11 +91,11 @@ def trainings(panel: Panel, plan: Plan) -> list[Training]:
     return [_told(known.get(model))[0] for model in panel.models]
 
 
-def categories(panel: Panel, plan: Plan) -> NDArray[np.object_]:
-    """(M, M) category of each pair, None where it is not known; symmetric."""
+def categories(panel: Panel, plan: Plan) -> PairCategories:
+    """Category of each pair of the panel's models."""
     known = {checkpoint.id: checkpoint for checkpoint in plan.checkpoints}
     told = [_told(known.get(model)) for model in panel.models]
-    return category_matrix(panel.models, [training for training, _ in told], [weights for _, weights in told])
+    return pair_categories(panel.models, [training for training, _ in told], [weights for _, weights in told])
 
 
 def model_rows(

@@ -22,6 +22,7 @@ from overlap.analysis.ensembles.shortlists import Answered
 from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
+from overlap.analysis.pair_categories import PairCategories
 from overlap.sections import Ensembles
 from workflows.nodes import cluster
 from workflows.nodes.cluster import fetch
@@ -29,7 +30,6 @@ from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, LookUp
 from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.judging import judge
-from workflows.reductions.pairs import Categories
 
 IMAGES = 1 << 12
 """Selection images from which on a further part pays."""
@@ -93,7 +93,7 @@ class Selection:
 
 def search(
     answers: Answers,
-    categories: Categories,
+    categories: PairCategories,
     costs: Costs,
     settings: Ensembles,
 ) -> tuple[dict[str, pl.DataFrame], list[str], LookedUp]:
@@ -102,7 +102,7 @@ def search(
 
     Args:
         answers: of M models.
-        categories: (M, M) of their pairs.
+        categories: of their pairs.
         costs: of each model, (M,) by name, NaN where unknown.
         settings: what the study asks for.
     """

@@ -12,6 +12,7 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis.consistency import PairCounts
+from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.specialisation.angles import theta_counts, theta_table
 from overlap.analysis.specialisation.by_category import specialisation_categories
 from overlap.analysis.specialisation.driving import divisive_images, driven_pairs, driving_images
@@ -23,7 +24,7 @@ from overlap.panel import Panel
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers
-from workflows.reductions.pairs import Categories, row_starts
+from workflows.reductions.pairs import row_starts
 
 ROWS = 1 << 11
 """Pairs of one task."""
@@ -31,8 +32,8 @@ ROWS = 1 << 11
 
 def specialise(
     panel: Panel,
-    pairs: pl.DataFrame,
-    categories: Categories,
+    pairs: pl.LazyFrame,
+    categories: PairCategories,
     answers: Answers,
     counts: PairCounts,
     groups: ClassGroups | None,
@@ -42,7 +43,7 @@ def specialise(
     Args:
         panel: all models that take part.
         pairs: the table of pairs.
-        categories: (M, M) of those models.
+        categories: of their pairs.
         answers: of the models that have logits.
         counts: joint counts of these.
         groups: of the classes.
@@ -60,8 +61,8 @@ def specialise(
     tables["divisive"] = divisive_images(panel.keys, panel.labels, correct)
     notes = [*([note] if note else []), *score_notes(tables["class_scores"])]
     if len(answers.models) > 1:
-        own = np.ix_(answers.rows, answers.rows)
-        tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, categories[own], groups)
+        own = categories.among(answers.rows)
+        tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, own, groups)
         notes += specialisation_notes(tables["specialisation"])
     return tables, notes
 
@@ -70,7 +71,7 @@ def _by_pair(
     answers: Answers,
     correct: NDArray[np.bool_],
     right: NDArray[np.int64],
-    categories: Categories,
+    categories: PairCategories,
     groups: ClassGroups | None,
 ) -> dict[str, pl.DataFrame]:
     about = ray.put((answers.models, answers.confidence, correct, answers.labels, np.array(right), categories, groups))

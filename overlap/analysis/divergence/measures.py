@@ -26,7 +26,7 @@ from overlap.analysis.divergence.soft import SoftSums
 from overlap.analysis.divergence.soft_measures import BOUNDS, soft_measures
 from overlap.analysis.divergence.table import between_counts, cells_of, consistency_of, soft_places
 from overlap.analysis.intervals import Z
-from overlap.analysis.pairs import check_axis, pair_indices
+from overlap.analysis.pairs import Categories, check_axis, pair_indices
 
 Fractions = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -136,7 +136,7 @@ def compared(
     models: Sequence[str],
     prediction: NDArray[Any],
     labels: NDArray[Any],
-    categories: NDArray[np.object_],
+    categories: Categories,
     counts: PairCounts,
     counted: Scores,
     divergence: pl.DataFrame,

@@ -21,7 +21,7 @@ from overlap.analysis.divergence.rasch import Rasch
 from overlap.analysis.divergence.scores import Scores
 from overlap.analysis.divergence.soft import SoftSums
 from overlap.analysis.divergence.soft_measures import BOUNDS, SoftMeasure, soft_measures
-from overlap.analysis.pairs import check_axis, frame, pair_indices, ratio
+from overlap.analysis.pairs import Categories, check_axis, frame, pair_indices, ratio
 
 Fractions = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -53,7 +53,7 @@ def divergence_table(
     *,
     soft: SoftSums | None = None,
     soft_models: Sequence[int] = (),
-    categories: NDArray[np.object_] | None = None,
+    categories: Categories | None = None,
     rows: slice = slice(None),
 ) -> pl.DataFrame:
     """One row per pair of models, with the columns of `SCHEMA`.
@@ -74,7 +74,7 @@ def divergence_table(
     check_axis(models, len(counts.both_right))
     if len(counted) != len(models) or counted.n != counts.n:
         raise ValueError(f"{len(counted)} models on {counted.n} images, but counts of {len(models)} on {counts.n}")
-    first, second = (indices[rows] for indices in pair_indices(len(models)))
+    first, second = pair_indices(len(models), rows)
     names = np.array(models, np.object_)
     cells = cells_of(counts, first, second)
     log_odds, log_odds_low, log_odds_high = association.log_odds_ratio(*cells)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from overlap.analysis.pairs import Categories
+
 CALIPER = 0.01
 """Difference in accuracy up to which two models are matched."""
 
@@ -46,9 +48,7 @@ def below(accuracy: NDArray[np.float64], limit: float | None, anchor: int) -> tu
     return [model for model in np.flatnonzero(accuracy < bound).tolist() if model != anchor], bound
 
 
-def control(
-    anchor: int, weak: Sequence[int], accuracy: NDArray[np.float64], categories: NDArray[np.object_]
-) -> Matched:
+def control(anchor: int, weak: Sequence[int], accuracy: NDArray[np.float64], categories: Categories) -> Matched:
     """Match the weak models of other training with models trained as the anchor was.
 
     Args:

@@ -16,6 +16,7 @@ from overlap.analysis.ensembles.bagging import bagged
 from overlap.analysis.ensembles.forward import MAX_SIZE, Allowed, Found, forward
 from overlap.analysis.ensembles.likelihood import FIXED, by_likelihood, log_likelihood
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.pairs import Categories
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Zoo:
     models: Sequence[str]
     images: int
     likelihood: NDArray[np.float32]
-    categories: NDArray[np.object_]
+    categories: Categories
     costs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis.pairs import CATEGORIES, check_axis
+from overlap.analysis.pairs import CATEGORIES, Categories, check_axis
 
 PAPERS = CATEGORIES[:5]
 """The categories of the paper; pairs of a shared lineage and duplicates are outside them."""
@@ -24,7 +24,7 @@ PER_CATEGORY = 3
 
 def chosen_pairs(
     models: Sequence[str],
-    categories: NDArray[np.object_],
+    categories: Categories,
     accuracies: NDArray[Any],
     base: str | None = None,
     per_category: int = PER_CATEGORY,
@@ -58,7 +58,7 @@ def chosen_pairs(
     return chosen
 
 
-def bases(categories: NDArray[np.object_], accuracies: NDArray[Any]) -> list[int]:
+def bases(categories: Categories, accuracies: NDArray[Any]) -> list[int]:
     """All models as candidates for the base: most categories first, then closest to the median accuracy, then by name.
 
     Args:
@@ -70,8 +70,9 @@ def bases(categories: NDArray[np.object_], accuracies: NDArray[Any]) -> list[int
     return sorted(range(len(reach)), key=lambda model: (-reach[model], abs(accuracies[model] - middle), model))
 
 
-def _of_model(categories: NDArray[np.object_], model: int) -> NDArray[np.object_]:
+def _of_model(categories: Categories, model: int) -> NDArray[np.object_]:
     """Category of the model's pair with each other, (M,); None with itself."""
-    of_model = np.concatenate([categories[:model, model], categories[model, model:]])
+    others = np.arange(len(categories))
+    of_model = np.array(categories[np.minimum(others, model), np.maximum(others, model)], np.object_)
     of_model[model] = None
     return of_model

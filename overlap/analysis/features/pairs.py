@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from overlap.analysis.features.cka import GramSums, cka, cka_interval
-from overlap.analysis.pairs import check_axis, frame, pair_indices
+from overlap.analysis.pairs import Categories, check_axis, frame, pair_indices
 
 SCHEMA: dict[str, pl.DataType] = {
     "model_a": pl.String(),
@@ -36,7 +35,7 @@ def feature_pairs_table(
     sums: GramSums,
     dimensions: Sequence[int],
     r_squared: Mapping[tuple[str, str], tuple[float, float]],
-    categories: NDArray[np.object_] | None = None,
+    categories: Categories | None = None,
 ) -> pl.DataFrame:
     """One row per pair of models that have features, in the order of pairs, with the columns of `SCHEMA`.
 

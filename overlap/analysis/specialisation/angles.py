@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
-from overlap.analysis.pairs import CATEGORIES, category_numbers, frame, pair_indices
+from overlap.analysis.pairs import CATEGORIES, Categories, category_numbers, frame, pair_indices
 
 Counts = NDArray[np.int64]
 Confidences = NDArray[np.float32]
@@ -64,7 +64,7 @@ def theta_counts(
     confidence: NDArray[Any],
     correct: NDArray[Any],
     right: NDArray[Any],
-    categories: NDArray[np.object_] | None = None,
+    categories: Categories | None = None,
     *,
     rows: slice = slice(None),
 ) -> Counts:
@@ -84,7 +84,7 @@ def theta_counts(
         ValueError: shapes differ, or confidences are no probabilities.
     """
     confidence, held = checked(confidence, correct)
-    first, second = (indices[rows] for indices in pair_indices(len(confidence)))
+    first, second = pair_indices(len(confidence), rows)
     numbers = np.full(len(first), -1) if categories is None else category_numbers(categories[first, second])
     swapped = right[second] > right[first]
     one, two = np.where(swapped, second, first), np.where(swapped, first, second)

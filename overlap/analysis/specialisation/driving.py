@@ -56,17 +56,23 @@ DIVISIVE_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def driven_pairs(pairs: pl.DataFrame, most: int = PAIRS) -> tuple[pl.DataFrame, str | None]:
+def driven_pairs(pairs: pl.DataFrame | pl.LazyFrame, most: int = PAIRS) -> tuple[pl.DataFrame, str | None]:
     """The pairs whose images are looked up, in the table's order, and a note where these are not all.
 
     Of more than `most` they are those of the lowest kappa, that is of the highest error inconsistency over what models
-    of their accuracies would show by chance; equal ones in the table's order, pairs without kappa last.
+    of their accuracies would show by chance; equal ones in the table's order, pairs without kappa last. Of a table that
+    is only scanned kappa alone is held.
     """
-    if len(pairs) <= most:
-        return pairs, None
-    kappa = pairs["kappa"].fill_null(np.inf).to_numpy()
-    chosen = np.sort(np.argsort(kappa, kind="stable")[:most])
-    return pairs[chosen], f"images that drive a pair are of the {most:,} pairs of {len(pairs):,} with the lowest kappa"
+    rows = pairs.lazy()
+    kappa = rows.select(pl.col("kappa").fill_null(np.inf)).collect()["kappa"].to_numpy()
+    if len(kappa) <= most:
+        return rows.collect(), None
+    lowest = np.flatnonzero(kappa <= np.partition(kappa, most - 1)[most - 1])
+    chosen = lowest[np.argsort(kappa[lowest], kind="stable")[:most]]
+    place = pl.Series(np.sort(chosen), dtype=pl.UInt32)
+    among = rows.with_row_index("_row").filter(pl.col("_row").is_in(place.implode())).sort("_row").drop("_row")
+    note = f"images that drive a pair are of the {most:,} pairs of {len(kappa):,} with the lowest kappa"
+    return among.collect(engine="streaming"), note
 
 
 def driving_images(

@@ -26,7 +26,7 @@ from scipy.special import bdtr, fdtrc
 from overlap.analysis import truths
 from overlap.analysis.compiler import compiled
 from overlap.analysis.consistency import joint_counts
-from overlap.analysis.pairs import check_axis, frame, pair_indices, ratio
+from overlap.analysis.pairs import Categories, check_axis, frame, pair_indices, ratio
 from overlap.analysis.specialisation.angles import UNITS, angles, checked
 from overlap.analysis.specialisation.between import by_class, by_group
 from overlap.analysis.specialisation.groups import NONE, ClassGroups
@@ -78,7 +78,7 @@ def specialisation(
     confidence: NDArray[Any],
     correct: NDArray[Any],
     labels: NDArray[Any],
-    categories: NDArray[np.object_] | None = None,
+    categories: Categories | None = None,
     groups: ClassGroups | None = None,
     *,
     rows: slice = slice(None),
@@ -101,7 +101,7 @@ def specialisation(
     confidence, held = checked(confidence, correct)
     if len(labels) != held.shape[1]:
         raise ValueError(f"{len(labels)} labels for {held.shape[1]} images")
-    first, second = (indices[rows] for indices in pair_indices(len(models)))
+    first, second = pair_indices(len(models), rows)
     present, place = np.unique(truths.primary(labels), return_inverse=True)
     of_class = np.full(len(present), NONE) if groups is None else groups.of(present)
     order, starts = _cells(place, len(present))

@@ -97,18 +97,20 @@ def _means(results: Results, measure: str) -> list[tuple[str, float]]:
 
 def pairs(results: Results) -> Sentence | None:
     """How far kappa of single pairs spreads, and how many are not told from independent models."""
-    low, high = most(results.pairs, "kappa", least=True), most(results.pairs, "kappa")
+    table = results.scan("pairs")
+    low, high = most(table, "kappa", least=True), most(table, "kappa")
     if low is None or high is None:
         return None
     text = f"κ runs from {number(low['kappa'])} to {number(high['kappa'])}"
-    text += f", with {number(median(results.pairs, 'kappa'))} in the middle"
-    if not {"null_low", "null_high"} <= set(results.pairs.columns):
+    text += f", with {number(median(table, 'kappa'))} in the middle"
+    if not {"null_low", "null_high"} <= set(table.collect_schema()):
         return Sentence(text + ".")
-    known = results.pairs.drop_nulls(["kappa", "null_low", "null_high"])
-    alike = known.filter(pl.col("kappa") > pl.col("null_high")).height
+    above = pl.col("kappa") > pl.col("null_high")
+    known = table.drop_nulls(["kappa", "null_low", "null_high"]).select(pl.len(), above.sum().alias("alike"))
+    of, alike = known.collect(engine="streaming").row(0)
     words = "pairs err together more often than independent models of their accuracies would"
-    standing = Sentence("", "beyond" if alike > SIGNIFICANT * known.height else "within").standing
-    return Sentence(f"{text}; {share(alike, known.height)} {words}, where chance alone gives 2.5%.", standing)
+    standing = Sentence("", "beyond" if alike > SIGNIFICANT * of else "within").standing
+    return Sentence(f"{text}; {share(alike, of)} {words}, where chance alone gives 2.5%.", standing)
 
 
 def axes(results: Results) -> Sentence | None:
@@ -150,7 +152,7 @@ def difficulty(results: Results) -> Sentence | None:
     counts = dict(table["group"].value_counts().iter_rows())
     every, none, some = (counts.get(name, 0) / table.height for name in ("all", "none", "between"))
     text = f"All models get {percent(every)} of the images right and none gets {percent(none)}"
-    between, whole = median(pairs_, "kappa_between"), median(results.pairs, "kappa")
+    between, whole = median(pairs_, "kappa_between"), median(results.scan("pairs"), "kappa")
     if between is not None:
         text += f"; on the {percent(some)} in between the median κ of a pair is {number(between)}"
         text += f", against {number(whole)} on all images" if whole is not None else ""

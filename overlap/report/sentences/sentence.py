@@ -65,21 +65,27 @@ def row_where(table: pl.DataFrame, **wanted: str | None) -> Mapping[str, Any] | 
     return table.row(0, named=True) if table.height else None
 
 
-def median(table: pl.DataFrame, column: str) -> float | None:
+def median(table: pl.DataFrame | pl.LazyFrame, column: str) -> float | None:
     """The median of a column's known values."""
-    if column not in table.columns:
+    rows = table.lazy()
+    if column not in rows.collect_schema():
         return None
-    value = table.filter(pl.col(column).is_not_nan())[column].median()
+    known = rows.select(column).filter(pl.col(column).is_not_nan())
+    value = known.select(pl.col(column).median()).collect(engine="streaming").item()
     return None if value is None else float(str(value))
 
 
-def most(table: pl.DataFrame, column: str, *, least: bool = False) -> Mapping[str, Any] | None:
-    """The row with the largest (or least) known value."""
-    if column not in table.columns:
+def most(table: pl.DataFrame | pl.LazyFrame, column: str, *, least: bool = False) -> Mapping[str, Any] | None:
+    """The row with the largest (or least) known value, the first of equals."""
+    rows = table.lazy()
+    if column not in rows.collect_schema():
         return None
-    known = table.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
-    ranked = known.sort(column, descending=not least, maintain_order=True)
-    return ranked.row(0, named=True) if ranked.height else None
+    known = rows.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
+    end = pl.col(column).min() if least else pl.col(column).max()
+    value = known.select(end).collect(engine="streaming").item()
+    if value is None:
+        return None
+    return known.filter(pl.col(column) == value).head(1).collect(engine="streaming").row(0, named=True)
 
 
 def share(part: int, whole: int) -> str:

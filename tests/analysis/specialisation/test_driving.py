@@ -7,6 +7,8 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from overlap.analysis.pairs import pairs_table
 from overlap.analysis.specialisation.driving import (
@@ -133,3 +135,16 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         driving_images(names(2), keys_of(8), labels[:8], correct, correct, confidence, table_of(correct))
     with pytest.raises(ValueError, match=r"arrays of shapes"):
         driving_images(names(2), keys_of(9), labels, correct[:, :8], correct, confidence, table_of(correct))
+
+
+@given(st.lists(st.none() | st.sampled_from([-0.5, 0.0, 0.25, 0.25000001, 1.0]), max_size=30), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_a_table_that_is_only_scanned_gives_the_same_pairs(kappas: list[float | None], most: int) -> None:
+    pairs = pl.DataFrame({"model_a": [f"a{place}" for place in range(len(kappas))], "kappa": kappas},
+                         {"model_a": pl.String, "kappa": pl.Float64})  # fmt: skip
+    order = sorted(range(len(kappas)), key=lambda row: (kappas[row] is None, kappas[row] or 0.0, row))
+    expected = sorted(order[:most])
+    for table in (pairs, pairs.lazy()):
+        chosen, note = driven_pairs(table, most)
+        assert chosen.rows() == [pairs.row(row) for row in expected]
+        assert (note is None) == (len(kappas) <= most)

@@ -16,15 +16,15 @@ from overlap.analysis.blocks import Block
 from overlap.analysis.combining import CELLS, COMBINERS, MAIN, EnsembleCounts, add_gains
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.soft_scores import PairScores, SoftScores, score_pairs
+from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
-from overlap.analysis.pairs import CATEGORIES, category_numbers, pair_indices
+from overlap.analysis.pairs import CATEGORIES, pair_indices
 from overlap.analysis.tops import counts as bounds
 from overlap.analysis.tops.counts import Whole
 from overlap.analysis.tops.tables import pair_bounds_table, without_undecided
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.pair_ensembles import tiles
-from workflows.reductions.pairs import Categories
 from workflows.reductions.tops.answers import TopAnswers
 
 Pairs = NDArray[np.int64]
@@ -49,14 +49,14 @@ class TopPairs:
         return None if self.counts is None else self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: TopAnswers, counts: PairCounts, categories: Categories) -> TopPairs:
+def combine(answers: TopAnswers, counts: PairCounts, categories: PairCategories) -> TopPairs:
     """Ensembles of all pairs of models; arguments are those of `pair_ensembles.combine`.
 
     Raises:
         Disagreement: bounds certified what all logits deny.
     """
     first, second = pair_indices(len(answers.models))
-    group = category_numbers(categories)[first, second]
+    group = categories.numbers(first, second).astype(np.int64)
     group[group < 0] = len(CATEGORIES)
     number = {pair: place for place, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True))}
     about = ray.put((answers, np.array(counts.right)))

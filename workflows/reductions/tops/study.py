@@ -14,12 +14,13 @@ from overlap.analysis.combining import EnsembleCounts
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.analysis.gain_fits import gain_fits_table
+from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.tops.agreement import agreement_table
 from overlap.panel import Panel
 from overlap.store.ledger import Manifest
+from overlap.store.long_tables import LongTable
 from workflows.plan import Plan
 from workflows.reductions import costs
-from workflows.reductions.pairs import Categories
 from workflows.reductions.tops.answers import TopAnswers, read
 from workflows.reductions.tops.pairs import TopPairs, combine
 from workflows.reductions.tops.searches import search
@@ -64,8 +65,8 @@ def tabulate(
     plan: Plan,
     manifests: dict[str, Manifest],
     counts: PairCounts,
-    categories: Categories,
-    pairs: pl.DataFrame,
+    categories: PairCategories,
+    pairs: LongTable,
     counted: Any,
 ) -> TopStudy:
     """Everything that the largest logits decide.
@@ -75,7 +76,7 @@ def tabulate(
         plan: of the study.
         manifests: of its complete checkpoints.
         counts: joint counts of all models of the panel.
-        categories: (M, M) of these.
+        categories: of their pairs.
         pairs: the table of pairs.
         counted: of `costs.count`.
 
@@ -87,7 +88,7 @@ def tabulate(
     if not answers.models:
         return TopStudy()
     joint = counts.among(answers.rows)
-    found = combine(answers, joint, categories[np.ix_(answers.rows, answers.rows)])
+    found = combine(answers, joint, categories.among(answers.rows))
     priced = costs.of(answers.models, plan, manifests, counted)
     searched, compared, missing = search(answers, priced, plan.study.ensembles)
     decided = found.table.filter(~pl.col("accuracy").is_null().any().over("combiner"))
@@ -98,7 +99,7 @@ def tabulate(
         **searched,
     }
     if decided.height:
-        tables["gain_fits"] = gain_fits_table(pairs, decided)
+        tables["gain_fits"] = gain_fits_table(pairs.read(), decided)
     if (main := found.main) is not None:
         gain = main["gain_best"].fill_null(np.nan).to_numpy()
         tables["weak_helps"] = weak_helps_table(answers.models, joint.right, joint.n, gain)
