@@ -68,8 +68,12 @@ class Data(Section):
         return self
 
 
+TOP_CLASSES = (65, 65534)
+"""Fewest and most classes of data whose largest logits are stored instead of all (`analysis.tops.moments.KEPT`)."""
+
+
 class Predict(Section):
-    """How predictions are made; `dtype`, `decoder` and `features` are in every fingerprint, the rest is not."""
+    """How predictions are made; `dtype`, `decoder`, `output` and `features` are in fingerprints, the rest is not."""
 
     device: Literal["auto", "gpu", "cpu"] = "auto"
     """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""
@@ -80,6 +84,9 @@ class Predict(Section):
     """Of every checkpoint whose `preprocess` names none; part of every fingerprint. `pillow` is what networks are
     evaluated with everywhere; `torchvision` is more than twice as fast; close predictions may differ."""
     gpus_per_worker: Number = Field(default=1, ge=0)
+    output: Literal["logits", "top"] = "logits"
+    """What is stored of an image: all logits, or the 64 largest with moments of the others, and all of a sample of the
+    images; for a thousand classes and more. Part of every fingerprint."""
     features: Flag = False
     """Whether penultimate features are stored beside the logits; part of every fingerprint too."""
     batch_size: Size | None = None

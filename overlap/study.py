@@ -26,6 +26,7 @@ from overlap.fields import (
 from overlap.mistakes import explain, secret_key
 from overlap.sections import (
     SECTIONS,
+    TOP_CLASSES,
     Analysis,
     Data,
     Ensembles,
@@ -90,16 +91,35 @@ class Study(Section):
                     f"data.{name} has the role {data.role}, which is about features; set features = true under "
                     '[predict], or role = "evaluate"'
                 )
+            if self.predict.output == "top" and data.role != "downstream":
+                self._refuse_classes_of_top(name, data.classes)
         if self.data and all(data.role == "downstream" for data in self.data.values()):
             raise ValueError("no data set has the classes of the heads; add one whose role is not downstream")
         unknown = [name for name in self.gate.data if name not in self.evaluated]
         if unknown:
             raise ValueError(f"gate.data names '{unknown[0]}', which is no [data.NAME] section to evaluate on; mend it")
+        if self.champion.wanted and self.predict.output == "top":
+            raise ValueError(
+                'the champion is judged by all logits, which predict.output = "top" does not store; set output = '
+                '"logits", or champion.register = false'
+            )
         if self.champion.data is not None and self.champion.data not in self.evaluated:
             raise ValueError(
                 f"champion.data = '{self.champion.data}' is no [data.NAME] section to evaluate on; mend it"
             )
         return self
+
+    def _refuse_classes_of_top(self, name: str, classes: int) -> None:
+        least, most = TOP_CLASSES
+        if classes < least:
+            raise ValueError(
+                f'data.{name} has {classes} classes, and predict.output = "top" keeps the {least - 1} largest logits '
+                'with their classes: all logits are smaller; set output = "logits"'
+            )
+        if classes > most:
+            raise ValueError(
+                f'data.{name} has {classes} classes; predict.output = "top" holds at most {most}; set output = "logits"'
+            )
 
 
 def load_study(path: Path) -> Study:

@@ -39,6 +39,7 @@ from workflows.reductions.pictures import pictures
 from workflows.reductions.searches import search, weak_helps
 from workflows.reductions.specialisation import specialise
 from workflows.reductions.subject import Subject
+from workflows.reductions.tops.study import TopStudy, tabulate
 
 LONG = (
     "`pairs.parquet` has {:,} rows, too many for the page: tables and figures of single pairs are left out of it, not "
@@ -106,22 +107,27 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     counts = pairs.count(panel)
     written = pairs.write(panel, categories)
     table = written.scan()
-    answers = read(panel, plan, subject.manifests)
+    top = TopStudy()
+    if study.predict.output == "top":
+        top = tabulate(panel, plan, subject.manifests, counts, categories, written, counted)
+    answers = read(panel, plan, {} if study.predict.output == "top" else subject.manifests)
     asked(answers).write(subject.objects, subject.name, subject.digest)
     own = categories.among(answers.rows)
     joint = counts.among(answers.rows)
     ensembles = combine(answers, joint, own)
-    main, main_counts = (None, None) if ensembles is None else (ensembles.main, ensembles.counts)
+    main, main_counts = (top.main, top.counts) if ensembles is None else (ensembles.main, ensembles.counts)
 
     tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
     more, said = specialise(panel, table, categories, answers, joint, groups)
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
+    tables |= top.tables
     if ensembles is not None and main is not None:
         tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(written.read(), ensembles.table)}
         tables |= {"weak_helps": weak_helps(answers, joint, main)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
     found, missing, searched = search(answers, own, priced, study.ensembles)
+    missing = [name for name in missing if name not in top.calibrations]
     looked_up = [searched, *([ensembles.looked_up] if ensembles is not None else [])]
     looked_up.append(champions.remember(subject, answers, found))
     tables |= found
@@ -129,7 +135,9 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     tables |= more
     thumbnails, unread = pictures(plan, tables["driving"], tables["divisive"])
     tables |= {
-        "models": models_table(rows.model_rows(whole, plan, subject.manifests, answers.by_name, gated.quarantined)),
+        "models": models_table(
+            rows.model_rows(whole, plan, subject.manifests, answers.by_name | top.calibrations, gated.quarantined)
+        ),
         "pairs": written.frame(),
         "categories": by_category,
     }
@@ -141,6 +149,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         *([] if written.is_held else [LONG.format(written.rows)]),
         *table_notes(tables | {"pairs": table}),
         *said,
+        *top.notes,
         *left_out,
         *unread,
     ]
@@ -156,7 +165,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
         notes=notes,
-        provenance=provenance(study) | counting.told(answers, looked_up),
+        provenance=provenance(study) | counting.told(answers, looked_up) | top.told,
     )
     if earlier is None:
         return results

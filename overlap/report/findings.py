@@ -81,10 +81,16 @@ def find(results: Results) -> Findings:
         best_single=_extreme(models, "accuracy", highest=True),
         most_alike=_extreme(others, "kappa", highest=True),
         most_unlike=_extreme(others, "kappa", highest=False),
-        best_pair=_extreme(results.pair_ensembles, "gain_best", highest=True),
+        best_pair=None if _undecided(results) else _extreme(results.pair_ensembles, "gain_best", highest=True),
         categories=tuple(in_order(results.categories).to_dicts()) if results.categories.width else (),
         searches=_searches(results.ensembles),
     )
+
+
+def _undecided(results: Results) -> bool:
+    """Whether an image that the largest logits leave open could make another pair the best."""
+    bounds = results.table("pair_ensemble_bounds")
+    return bool(bounds.width and (bounds["undecided"] > 0).any())
 
 
 def _extreme(table: pl.DataFrame | pl.LazyFrame, column: str, *, highest: bool) -> dict[str, object] | None:
@@ -109,6 +115,8 @@ def _searches(table: pl.DataFrame) -> tuple[Search, ...]:
             )
             for row in rows
         )
+        if any(step.accuracy_select is None for step in steps):
+            continue  # undecided images leave open which prefix is the best (see ensemble_bounds)
         best = max(range(len(steps)), key=lambda place: (steps[place].accuracy_select, -place)) + 1
         found.append(Search(str(name), steps, best))
     return tuple(found)

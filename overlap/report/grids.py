@@ -197,6 +197,17 @@ GRIDS = (
         "-difference",
     ),
     Grid(
+        "pair_ensemble_bounds",
+        "Ensembles of two, with undecided images",
+        ("model_a", "model_b", "combiner", "undecided", "accuracy_low", "accuracy_high"),
+        "-undecided",
+        "undecided",
+    ),
+    Grid(
+        "ensemble_bounds", "Searches, with undecided images", ("search", "step", "undecided_select", "undecided_test")
+    ),
+    Grid("top_agreement", "Bounds against all logits", ("model", "audited", "width_mean", "width_max"), "-width_max"),
+    Grid(
         "feature_pairs",
         "Pairs, similarity of features",
         ("model_a", "model_b", "category", "cka", "cka_low", "cka_high", "r2_a_from_b", "r2_b_from_a"),

@@ -145,6 +145,20 @@ FURTHER: Mapping[str, str] = {
     "milliseconds": "measured milliseconds per image of all distinct members",
     "uncertified": "share of steps whose choice lies within the numerical error of its rivals",
     "weight": "weight of the member",
+    "undecided": "images that the largest logits leave open, and of which not all are stored",
+    "undecided_select": "such images of the selection split",
+    "undecided_test": "such images of the test split",
+    **dict.fromkeys(
+        ("accuracy_low", "accuracy_select_low", "accuracy_test_low"), "accuracy if all undecided images are wrong"
+    ),
+    **dict.fromkeys(
+        ("accuracy_high", "accuracy_select_high", "accuracy_test_high"), "accuracy if all undecided images are right"
+    ),
+    "audited": "images on which bounds were compared with all logits; every one held",
+    "width_mean": "mean relative width of the bounds of the calibrated normaliser, over all images",
+    "width_max": "greatest such width",
+    "width_uncalibrated_max": "the same at temperature 1",
+    "confidence_error_max": "by how much the middle of a confidence's bounds is off, on the audited images, at most",
     "cost": "which cost the budget limits",
     "budget": "most that members may cost together",
     "total": "what they cost together",

@@ -98,6 +98,18 @@ KINDS: Mapping[str, Kind] = {
         "a budget: the best ensemble found within it",
         *("cost", "budget", "total", "members", "accuracy_test"),
     ),
+    "pair_ensemble_bounds": _kind(
+        "a pair and combiner of a study that stores the largest logits: between what its accuracy certainly lies",
+        *("model_a", "model_b", "combiner", "n", "undecided", "accuracy_low", "accuracy_high"),
+    ),
+    "ensemble_bounds": _kind(
+        "a step of a search of such a study: between what its accuracies certainly lie",
+        *("search", "step", "undecided_select", "undecided_test", "accuracy_test_low", "accuracy_test_high"),
+    ),
+    "top_agreement": _kind(
+        "a checkpoint of such a study: bounds that were compared with all logits, all of which held, and their widths",
+        *("model", "audited", "width_max"),
+    ),
     "feature_pairs": _kind(
         "a pair: similarity of penultimate features", "model_a", "model_b", "category", "cka", "r2_a_from_b"
     ),

@@ -25,7 +25,8 @@ from overlap.store.features import Features, put_features
 from overlap.store.objects import READERS, Objects, get_many
 from overlap.store.records import Failure, Manifest, Record
 from overlap.store.tables import Hard, Predictions, decode_hard, encode, encode_hard
-from overlap.store.units import UNIT_READERS, DamagedUnits, read_features, read_hard, read_unit
+from overlap.store.tops import Tops, encode_tops
+from overlap.store.units import UNIT_READERS, DamagedUnits, read_either, read_features, read_hard, read_tops, read_unit
 
 __all__ = ["DamagedUnits", "Failure", "Ledger", "Manifest", "Record"]
 
@@ -41,7 +42,7 @@ class Ledger:
         self,
         fingerprint: str,
         shard: str,
-        predictions: Predictions,
+        predictions: Predictions | Tops,
         *,
         seconds: float,
         provenance: Mapping[str, Any],
@@ -53,14 +54,14 @@ class Ledger:
         Args:
             fingerprint: of the checkpoint.
             shard: digest or name of the shard.
-            predictions: in the order of the shard.
+            predictions: in the order of the shard, of either kind.
             seconds: what the unit took.
             provenance: plain JSON without NaN.
             features: of the same samples, where the unit has any; a second object that the same record names.
             replaces: a damaged record, which the new one supersedes.
         """
         named = {"data": self.data, "fingerprint": fingerprint, "shard": layout.shard_name(shard)}
-        body = encode(predictions, named)
+        body = encode_tops(predictions, named) if isinstance(predictions, Tops) else encode(predictions, named)
         bytes_digest = digest(body)
         place = layout.predictions(self.data, fingerprint, shard, bytes_digest)
         # A plain put, though equal bytes may be there: it mends them if they were damaged, and makes them young, so
@@ -123,12 +124,12 @@ class Ledger:
         return {fingerprint: set(shards) for fingerprint, shards in listed.items()}
 
     def read(self, record: Record) -> Predictions:
-        """The predictions that a record certifies, verified.
-
-        Raises:
-            DamagedUnits: the record is a stand-in; or its object is gone, or has other bytes, rows or keys.
-        """
+        """The predictions that a record certifies, verified; raises as `read_unit`."""
         return read_unit(self.objects, record)
+
+    def read_tops(self, record: Record) -> Tops:
+        """The largest logits that a record certifies, verified; raises as `units.read_tops`."""
+        return read_tops(self.objects, record)
 
     def read_features(self, record: Record) -> Features:
         """The penultimate features that a record certifies, verified; raises as `read`, ObjectMissing without any."""
@@ -137,7 +138,7 @@ class Ledger:
     def damaged(self, record: Record) -> str | None:
         """What is wrong with a certified unit; None where it is as certified."""
         try:
-            self.read(record)
+            read_either(self.objects, record)
             if record.features is not None:
                 self.read_features(record)
         except DamagedObject as error:

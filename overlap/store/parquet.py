@@ -23,12 +23,14 @@ HALF = np.dtype("<f2")
 
 
 def write_table(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
-    """Columns (pyarrow arrays by name) as Parquet; only `confidence` may hold nulls."""
+    """Columns (pyarrow arrays by name) as Parquet; only `confidence` and columns of `large_binary` may hold nulls."""
     held = {"schema": str(SCHEMA), **metadata}
-    fields = [pa.field(name, column.type, nullable=name == "confidence") for name, column in columns.items()]
+    nulls = {"confidence", *(name for name, column in columns.items() if pa.types.is_large_binary(column.type))}
+    fields = [pa.field(name, column.type, nullable=name in nulls) for name, column in columns.items()]
     schema = pa.schema(fields, metadata={name: held[name] for name in sorted(held)})
     table = pa.Table.from_arrays(list(columns.values()), schema=schema)
-    vectors = {name for name, column in columns.items() if pa.types.is_fixed_size_binary(column.type)}
+    kinds = (pa.types.is_fixed_size_binary, pa.types.is_large_binary)
+    vectors = {name for name, column in columns.items() if any(of_kind(column.type) for of_kind in kinds)}
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -58,6 +60,11 @@ def read_table(data: bytes, *columns: str) -> dict[str, Any]:
         return {name: _whole(table[name]) for name in columns}
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"no such table: {' '.join(str(error).split())}") from error
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """What was written beside a table, with `schema`; ValueError where it is not a Parquet file."""
+    return {key.decode(): value.decode() for key, value in (_schema(data).metadata or {}).items()}
 
 
 def columns_of(data: bytes) -> list[str]:

@@ -14,6 +14,7 @@ from overlap.store.features import Features, decode_features
 from overlap.store.objects import Objects
 from overlap.store.records import Record
 from overlap.store.tables import Hard, Predictions, decode
+from overlap.store.tops import Tops, decode_tops, is_tops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 UNIT_READERS = 4
 """Units read side by side; bounds the memory."""
 
-_Table = TypeVar("_Table", Predictions, Features)
+_Table = TypeVar("_Table", bound=Predictions | Features | Tops)
 
 
 class DamagedUnits(DamagedObject):
@@ -42,13 +43,42 @@ class DamagedUnits(DamagedObject):
 
 
 def read_unit(objects: Objects, record: Record) -> Predictions:
-    """The predictions that a record certifies.
+    """The predictions that a record certifies, with all of their logits.
 
     Raises:
+        DataError: only the largest logits were stored.
         DamagedUnits: the record is a stand-in; or its object is gone, or has other bytes, rows or keys.
         StoreError: the store cannot be reached.
     """
-    return _verified(objects, record, record.object, record.bytes_digest, decode)
+    found = read_either(objects, record)
+    if isinstance(found, Tops):
+        raise DataError(
+            f"{objects.uri}/{record.object}: holds the largest logits of each image alone; what needs all of them "
+            'needs a study with predict.output = "logits"'
+        )
+    return found
+
+
+def read_either(objects: Objects, record: Record) -> Predictions | Tops:
+    """The predictions that a record certifies, of whichever kind; raises as `read_unit`, but DataError."""
+    return _verified(objects, record, record.object, record.bytes_digest, _decode_either)
+
+
+def read_tops(objects: Objects, record: Record) -> Tops:
+    """The largest logits that a record certifies.
+
+    Raises:
+        DataError: all logits were stored.
+        DamagedUnits, StoreError: as `read_unit`.
+    """
+    found = read_either(objects, record)
+    if not isinstance(found, Tops):
+        raise DataError(f'{objects.uri}/{record.object}: holds all logits; it is not of predict.output = "top"')
+    return found
+
+
+def _decode_either(data: bytes) -> Predictions | Tops:
+    return decode_tops(data) if is_tops(data) else decode(data)
 
 
 def read_features(objects: Objects, record: Record) -> Features:
@@ -109,7 +139,7 @@ def read_hard(objects: Objects, records: Sequence[Record], threads: int = UNIT_R
         try:
             if record.features is not None:
                 read_features(objects, record)
-            return read_unit(objects, record).hard
+            return read_either(objects, record).hard
         except DamagedUnits as error:
             return error
 

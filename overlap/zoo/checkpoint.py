@@ -86,6 +86,8 @@ class Candidate:
     """The place of a head that is fitted on the training set; the digest of what is stored stands for it."""
     features: str | None = None
     """The layer whose input is stored beside the logits, `classifier` for the one that is found; None stores none."""
+    top: bool = False
+    """Whether the largest logits of each image are stored, rather than all."""
 
     @property
     def made(self) -> ZeroShot | ProbeHead | None:
@@ -95,9 +97,10 @@ class Candidate:
     @property
     def output(self) -> str:
         """What is stored for an image, as an identity says it."""
+        logits = "top" if self.top else "logits"
         if self.features in (None, CLASSIFIER):
-            return "logits" if self.features is None else "logits+features"
-        return f"logits+features({self.features})"
+            return logits if self.features is None else f"{logits}+features"
+        return f"{logits}+features({self.features})"
 
     @property
     def outputs(self) -> int:

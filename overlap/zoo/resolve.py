@@ -242,6 +242,7 @@ def _candidate(
         allow_pickle=entry.allow_pickle,
         published_top1=entry.published_top1,
         features=_features(entry) if study.predict.features else None,
+        top=study.predict.output == "top",
     )
 
 

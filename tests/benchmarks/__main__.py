@@ -34,6 +34,7 @@ STAGES: dict[str, str] = {
     "blocks": "tests.benchmarks.blocks",
     "long-pairs": "tests.benchmarks.long_pairs",
     "greedy": "tests.benchmarks.greedy",
+    "top": "tests.benchmarks.top",
     "start": "tests.benchmarks.start",
     "nothing-new": "tests.benchmarks.nothing_new",
     "growth": "tests.benchmarks.growth",

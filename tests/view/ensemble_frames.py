@@ -166,6 +166,25 @@ def features(pairs: pl.DataFrame, rng: np.random.Generator) -> dict[str, pl.Data
     return {"feature_pairs": similar, **tables}
 
 
+def tops(results: Results, ensembles: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """As of a study that stores the largest logits, none of whose images is undecided."""
+    accuracy, names = pl.lit(0.7), results.models["model"]
+    ends = {
+        f"accuracy_{split}_{end}": pl.col(f"accuracy_{split}")
+        for split in ("select", "test")
+        for end in ("low", "high")
+    }
+    steps = results.ensembles.select("search", "step", undecided_select=0, undecided_test=0, **ends)
+    pairs = ensembles.select("model_a", "model_b", "combiner", n=1500, undecided=0, accuracy_low=accuracy,
+                             accuracy_high=accuracy)  # fmt: skip
+    figures = {"audited": 12, "width_mean": 1e-6, "width_max": 3e-5, "width_uncalibrated_max": 2e-7,
+               "confidence_error_max": 1e-7}  # fmt: skip
+    agreement = pl.DataFrame({"model": names}).with_columns(
+        pl.lit(value).alias(name) for name, value in figures.items()
+    )
+    return {"pair_ensemble_bounds": pairs, "ensemble_bounds": steps, "top_agreement": agreement}
+
+
 def whole(models: int = 36, images: int = 1500, classes: int = 20, seed: int = 0) -> Results:
     """Results that hold every table there is, and a thumbnail for the images that drive most pairs."""
     results = simulated(models, images, seed)
@@ -194,6 +213,7 @@ def whole(models: int = 36, images: int = 1500, classes: int = 20, seed: int = 0
         "specialisation_categories": further.specialisation_categories(special), "class_scores": by_class,
         "group_scores": by_group, "weak_helps": weak_helps(results.models, rng), "searches": searches(results.models),
         "ensemble_weights": weights(results.models), "pareto": pareto(results.models), **features(pairs, rng),
+        **tops(results, ensembles),
     }  # fmt: skip
     shown = wanted(driving, divisive, most=100)
     return dataclasses.replace(

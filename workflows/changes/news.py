@@ -51,7 +51,9 @@ def since(
     before, now = _states(earlier.models, earlier.absent), _states(results.models, results.absent)
     steps = members(results.ensembles)
     kept = [name for name, state in now.items() if name in before and before[name].fingerprint == state.fingerprint]
-    compared, looked_up = sizes(earlier, results.ensembles, kept, answers)
+    # of the largest logits alone no earlier ensemble can be judged anew
+    searched = results.ensembles if answers.models else results.ensembles.clear()
+    compared, looked_up = sizes(earlier, searched, kept, answers)
     alone = only_right(panel.correct) if panel.models else np.empty(0, np.int64)
 
     def place(model: str) -> Place:

@@ -25,6 +25,7 @@ from overlap.store.features import from_features
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
+from overlap.store.tops import tops_from_logits
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
 from workflows.nodes.remote import remote
@@ -225,7 +226,8 @@ class Predictors:
         provenance = self._provenance(found.batch_size) | ({"audit": list(found.audit)} if found.audit else {})
         keys = list(self._shards[name].keys)
         try:
-            predictions = from_logits(keys, found.logits)
+            make = tops_from_logits if checkpoint.candidate.top else from_logits
+            predictions = make(keys, found.logits)
             self._ledger.certify(
                 checkpoint.fingerprint,
                 name,

@@ -120,12 +120,12 @@ def _made(answers: Answers, sample: Sample, context: str, first: Pairs, second: 
     about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
     made = [
         _make.remote([answers.answered[model] for model in models], models, pairs, about)
-        for models, pairs in _tiles(first, second)
+        for models, pairs in tiles(first, second)
     ]
     return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
 
 
-def _tiles(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
+def tiles(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
     """The pairs by ranges of models: the models of each tile, and its (2, P) pairs of these."""
     found = []
     tile = np.stack([first // TILE, second // TILE])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from overlap.store.ledger import Ledger, Record
 from overlap.store.objects import Location, open_objects
+from overlap.store.tops import Tops
 from workflows.plan import Plan, location
 
 BLOCK_BYTES = 1 << 29
@@ -82,6 +83,18 @@ class Reader:
     def shard_by_shard(self, records: Sequence[Record]) -> Iterator[tuple[slice, NDArray[np.float16]]]:
         """A checkpoint's logits of all images that take part, a shard at a time, each with its images."""
         yield from self._parts(records, slice(0, len(self.places)), _logits)
+
+    def tops(self, records: Sequence[Record]) -> Iterator[tuple[slice, Tops]]:
+        """The largest logits of all images that take part, a shard at a time; of a checkpoint that stored these alone.
+
+        Raises:
+            DataError: it stored all logits.
+            DamagedUnits: an object is not what its record certifies.
+        """
+        ledger = Ledger(open_objects(self.where), self.data)
+        for shard in np.flatnonzero(np.diff(self._bounds)).tolist():
+            some = slice(int(self._bounds[shard]), int(self._bounds[shard + 1]))
+            yield some, ledger.read_tops(records[shard]).take(self.places[some] - self.starts[shard])
 
     def _parts(
         self,
