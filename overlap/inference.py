@@ -24,9 +24,10 @@ from overlap.feeding import Feed
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
-from overlap.zoo.checkpoint import Checkpoint, Numeric
+from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.fetching import fetched
 from overlap.zoo.loading import load
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:

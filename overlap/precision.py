@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from overlap.zoo.checkpoint import Numeric
+    from overlap.zoo.numeric import Numeric
 
 
 @contextmanager

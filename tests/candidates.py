@@ -11,7 +11,8 @@ from torch import nn
 
 from overlap.identity import digest_file
 from overlap.store import Objects
-from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 from overlap.zoo.sources import source
 from overlap.zoo.weights import stage

@@ -10,7 +10,8 @@ import pytest
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import StoreError
 from overlap.store import Location, Objects, open_objects
-from overlap.zoo.checkpoint import Architecture, Candidate, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 GIB = 1 << 30

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from overlap.identity import canonical_json, differences, digest, digest_file, digest_keys, fingerprint
 from overlap.methodology import Training
-from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 plain = st.recursive(

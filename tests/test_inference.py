@@ -19,7 +19,8 @@ from overlap.errors import CheckpointError, DamagedObject
 from overlap.inference import AUDIT, Predictor
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store import Location, Objects, layout, open_objects
-from overlap.zoo.checkpoint import Checkpoint, Numeric
+from overlap.zoo.checkpoint import Checkpoint
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 from tests.candidates import factory_candidate, saved, staged, timm_candidate, timm_module
 from tests.photographs import photographs

@@ -18,7 +18,8 @@ from overlap.inference import Predictor
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import keep_classifier_exact
 from overlap.store import Location, Objects, open_objects
-from overlap.zoo.checkpoint import Checkpoint, Numeric
+from overlap.zoo.checkpoint import Checkpoint
+from overlap.zoo.numeric import Numeric
 from tests.candidates import factory_candidate, saved, staged, timm_candidate, timm_module
 
 CLASSES = 10

@@ -14,8 +14,9 @@ from typing import Any
 
 from overlap.errors import StudyError
 from overlap.identity import canonical_json, digest
-from overlap.zoo.checkpoint import Architecture, Candidate, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate
 from overlap.zoo.class_spaces import ClassMap
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 FILE = "ensemble.json"

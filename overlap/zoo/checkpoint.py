@@ -9,6 +9,7 @@ from typing import Any
 from overlap.identity import fingerprint
 from overlap.methodology import Training
 from overlap.zoo.class_spaces import ClassMap
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 from overlap.zoo.probe_head import ProbeHead
 from overlap.zoo.texts import ZeroShot
@@ -40,27 +41,6 @@ class Architecture:
         fields = asdict(self)
         del fields["search_path"]
         return fields
-
-
-@dataclass(frozen=True)
-class Numeric:
-    """Numeric mode of the forward pass; the classifier and the logits are float32 in all of them."""
-
-    dtype: str = "float32"
-    tf32: bool = False
-    autocast: bool = False
-
-    @classmethod
-    def of(cls, name: str) -> Numeric:
-        """The mode that `predict.dtype` names."""
-        if name == "tf32":
-            return cls(tf32=True)
-        return cls(dtype=name, autocast=name != "float32")
-
-    @property
-    def exact(self) -> bool:
-        """Whether this is plain float32, the reference that other modes are measured against."""
-        return self == Numeric()
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from overlap.errors import CheckpointError, StudyError
 from overlap.sections import Data
 from overlap.study import Study
 from overlap.zoo import clip
-from overlap.zoo.checkpoint import CLASSIFIER, Architecture, Candidate, Numeric, Rejected
+from overlap.zoo.checkpoint import CLASSIFIER, Architecture, Candidate, Rejected
 from overlap.zoo.class_spaces import ClassMap, ClassSpace, class_map, class_space, known_space, spaces_of_size
 from overlap.zoo.derived import study_names, training
 from overlap.zoo.factories import source_digest
 from overlap.zoo.folders import checkpoints_in, tame
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing, override
 from overlap.zoo.probe_head import ProbeHead
 from overlap.zoo.queries import select

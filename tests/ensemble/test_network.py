@@ -23,10 +23,11 @@ from overlap.identity import digest_file
 from overlap.inference import Predictor
 from overlap.store import layout
 from overlap.store.folder import Folder
-from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint
 from overlap.zoo.class_spaces import ClassMap
 from overlap.zoo.decoders import open_image
 from overlap.zoo.factories import source_digest
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 from tests import small_nets
 

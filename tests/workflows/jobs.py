@@ -13,8 +13,8 @@ from typing import Any
 from overlap.study import load_study
 from tests.ray_cluster import RayCluster
 from tests.small_study import SmallStudy, make_shards, marked, net, save_weights
-from workflows.submission.client import Submission
 from workflows.submission.connection import connect
+from workflows.submission.submission import Submission
 
 QUICKLY = {"max_size": 1, "bags": 0, "weights": False, "without_replacement": False, "objectives": ["accuracy"]}
 WAITING = '''

@@ -11,7 +11,8 @@ import pytest
 from overlap.images.shards import Shard
 from overlap.study import load_study
 from overlap.zoo import costs as costing
-from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint, Numeric
+from overlap.zoo.checkpoint import Architecture, Candidate, Checkpoint
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 from tests.store.counting import counted
 from tests.workflows import large_study

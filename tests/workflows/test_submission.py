@@ -19,8 +19,9 @@ from tests.study_fixtures import invoke
 from tests.tcp_proxy import TcpProxy
 from tests.workflows.jobs import Heard, kill_driver, let_go, log_file, outcome_of, tiny, until, waiting
 from workflows.nodes.cluster import SESSION
-from workflows.submission.client import Submission, follow, submit
+from workflows.submission.client import follow, submit
 from workflows.submission.connection import connect
+from workflows.submission.submission import Submission
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from overlap.errors import CheckpointError, StudyError
 from overlap.inference import Predictor
 from overlap.store.objects import Location, open_objects
 from overlap.study import load_study
-from overlap.zoo.checkpoint import Candidate, Checkpoint, Numeric, Rejected
+from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
 from overlap.zoo.class_spaces import SPACES, ClassMap, ClassSpace, class_map, known_space, listed_space, spaces_of_size
 from overlap.zoo.listing import listing
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.resolve import data_space, resolve
 from tests.candidates import saved, staged, timm_candidate, timm_module
 

@@ -193,7 +193,8 @@ def test_torchvision_models_are_as_their_published_ones(name: str, tmp_path: Pat
     """What loading published weights changes beside tensors (no auxiliary heads, transformed input) is changed here."""
     import torchvision
 
-    from overlap.zoo.checkpoint import Architecture, Numeric
+    from overlap.zoo.checkpoint import Architecture
+    from overlap.zoo.numeric import Numeric
     from overlap.zoo.sources import source
 
     torch.manual_seed(0)

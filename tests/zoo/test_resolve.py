@@ -10,8 +10,9 @@ import timm
 from overlap.checkpoint_sections import ZooQuery
 from overlap.errors import StudyError
 from overlap.study import load_study
-from overlap.zoo.checkpoint import Candidate, Numeric, Rejected
+from overlap.zoo.checkpoint import Candidate, Rejected
 from overlap.zoo.listing import listing
+from overlap.zoo.numeric import Numeric
 from overlap.zoo.queries import select
 from overlap.zoo.resolve import resolve, resolve_for
 from overlap.zoo.sources import source

@@ -25,7 +25,8 @@ from workflows.nodes.cluster import Node, on
 from workflows.plan import Plan, location
 from workflows.predicting.crew import Crew, Worker
 from workflows.predicting.logbook import Logbook
-from workflows.predicting.worker import Context, Decoded, Report, decode_shard, fetch_ahead
+from workflows.predicting.reports import Decoded, Report
+from workflows.predicting.worker import Context, decode_shard, fetch_ahead
 from workflows.scheduling.backlog import jobs
 from workflows.scheduling.holdings import Decode
 from workflows.scheduling.leases import ATTEMPTS, Lease, Schedule

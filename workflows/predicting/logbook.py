@@ -17,7 +17,7 @@ from overlap.errors import StoreError
 from overlap.images.shards import Shard
 from overlap.store.objects import Objects
 from workflows.predicting.crew import Worker
-from workflows.predicting.worker import Report
+from workflows.predicting.reports import Report
 from workflows.scheduling.leases import Lease
 
 

@@ -6,13 +6,10 @@ Told once a lease, beside the work: a figure here is for watching, what is certi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import ray
 from ray.util.metrics import Counter, Gauge
 
-if TYPE_CHECKING:
-    from workflows.predicting.worker import Report
+from workflows.predicting.reports import Report
 
 TAGS = ("data", "node", "worker")
 COUNTERS = {

@@ -30,60 +30,13 @@ from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature
 from workflows.nodes.remote import remote
 from workflows.predicting.metrics import Metrics
+from workflows.predicting.reports import Decoded, Outcome, Report
 
 if TYPE_CHECKING:
     from overlap.inference import Inference
 
 DEVICE = "OVERLAP_DEVICE"
 """Environment variable of a node: `cpu` computes on its CPUs, whatever GPUs are declared to Ray."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What a decode task says; the pixels travel beside it."""
-
-    images: int = 0
-    error: str | None = None
-    """The shard cannot be read by anybody."""
-    store_error: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one unit."""
-
-    shard: str
-    error: str | None = None
-    """The checkpoint is at fault."""
-    store_error: str | None = None
-    seconds: float | None = None
-    """Of the forward passes; None where nothing was computed."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of a lease, and the seconds that it took on the worker."""
-
-    outcomes: list[Outcome]
-    device: str
-    seconds: float
-    """From beginning to end."""
-    waiting: float | None
-    """Since the lease before it ended, mostly for decoded images; None of the first lease of a fan-out."""
-    loading: float
-    """Spent on weights: fetching, building, copying to the device."""
-    computing: float
-    """Spent on forward passes."""
-    resident: tuple[str, ...] = ()
-    """Fingerprints of the checkpoints that need not be loaded."""
-    unfit: str | None = None
-    """Why this worker can run nothing."""
-
-    @property
-    def computed(self) -> float | None:
-        """Seconds of the forward passes where every unit of the lease was computed, else None."""
-        known = [one.seconds for one in self.outcomes if one.seconds is not None]
-        return sum(known) if known and len(known) == len(self.outcomes) else None
 
 
 @dataclass(frozen=True)

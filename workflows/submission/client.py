@@ -14,9 +14,8 @@ import secrets
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from overlap.errors import StoreError, StudyError
 from overlap.identity import canonical_json, digest
@@ -29,31 +28,12 @@ from workflows.submission.connection import asking, connect
 from workflows.submission.folder import pack
 from workflows.submission.following import follow
 from workflows.submission.outcome import MARK, STUDY, SUBMISSION, read_outcome
+from workflows.submission.submission import State, Submission
 
-__all__ = ["Submission", "follow", "submit"]
+__all__ = ["follow", "submit"]
 
-State = Literal["submitted", "attached", "finished"]
 RESERVED = re.compile(r"RAY_.*|OVERLAP_SUBMISSION.*|PYTHONPATH|OMP_NUM_THREADS|LD_PRELOAD")
 """Variables that Ray and the run set for themselves."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One job of a study on a cluster."""
-
-    id: str
-    attempt: int
-    """From 1."""
-    state: State
-    """Whether this call sent it, found it running, or found it done."""
-    address: str
-    """Of the dashboard."""
-    mark: str
-    """What this job's outcome in the store must carry."""
-    store: Location
-    """Of the study, as seen from here."""
-    unreadable: str | None = None
-    """Why the store cannot be read from here; None where it can."""
 
 
 def submit(

@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import requests
@@ -21,9 +21,7 @@ from overlap.store.objects import open_objects
 from workflows.outcome import Tell
 from workflows.submission.connection import Jobs, connect
 from workflows.submission.outcome import read_outcome
-
-if TYPE_CHECKING:
-    from workflows.submission.client import Submission
+from workflows.submission.submission import Submission
 
 PATIENCE_S = 600.0
 """A cluster that does not answer for so long is given up; the job may live on."""
