@@ -67,6 +67,8 @@ class Member:
     """A `torch.export` program: pixels (n, 3, height, width) of 0-255 in, calibrated probabilities (n, classes) out."""
     no_program: str | None = None
     """Why there is none."""
+    top: bool = False
+    """Whether the study stores its largest logits alone; it is asked for all of them either way."""
 
     def candidate(self, folder: Path) -> Candidate:
         """What overlap loads, from an export's folder."""
@@ -79,6 +81,7 @@ class Member:
             weights=self.weights.file,
             class_map=self.class_map,
             features=self.features,
+            top=self.top,
         )
 
     def files(self) -> Iterator[Held]:

@@ -141,6 +141,7 @@ def _fill(
             preprocessing=candidate.preprocessing,
             numeric=candidate.numeric,
             features=candidate.features,
+            top=candidate.top,
             stored=checkpoint.weights_digest,
             weights=held,
             factory=_factory(checkpoint, folder) if candidate.architecture.source == "factory" else (),

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from overlap import ensemble
 from overlap.analysis import splits
 from overlap.analysis.calibration import Calibration, probabilities, score
 from overlap.analysis.tops import samples
@@ -197,6 +199,16 @@ def test_a_checkpoint_that_is_added_joins_the_others(both: Both, tmp_path: Path,
     kept = pairs.join(before.table("pair_ensembles"), on=keys, how="semi").sort(keys)
     assert kept.equals(before.table("pair_ensembles").sort(keys))
     assert told(study)["news"] is not None
+
+
+def test_its_best_ensemble_is_exported_and_asked_for_all_classes(both: Both, tmp_path: Path) -> None:
+    exported = invoke("export", str(both.top.path), str(tmp_path / "export"))
+    assert exported.code == 0, exported
+    found = ensemble.load(tmp_path / "export")
+    assert {member.top for member in found.description.members} == {True}
+    asked = found.predict([Image.fromarray(one) for one in hundred.pictures(3, 2, 60)[0]])
+    assert asked.shape == (3, hundred.CLASSES)
+    np.testing.assert_allclose(asked.sum(1), 1, rtol=1e-5)
 
 
 def test_changing_the_output_says_what_is_computed_again(both: Both, tmp_path: Path) -> None:
