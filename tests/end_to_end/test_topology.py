@@ -101,7 +101,7 @@ def test_the_study_is_in_the_bucket(topology: Topology) -> None:
 
 def test_no_secret_is_in_the_job(topology: Topology, s3_server: SeaweedFS) -> None:
     job = connect(topology.head.dashboard_url).get_job_info(topology.said["id"])
-    assert set(job.runtime_env["env_vars"]) == {"OVERLAP_SUBMISSION"}
+    assert set(job.runtime_env["env_vars"]) == {"OVERLAP_SUBMISSION", "OVERLAP_SUBMISSION_SESSION"}
     told = json.dumps([job.runtime_env, job.metadata, job.entrypoint, job.message])
     assert s3_server.secret_key not in told
     assert TOKEN not in told
