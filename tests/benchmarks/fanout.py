@@ -30,6 +30,7 @@ from overlap.store.ledger import Ledger
 from overlap.store.objects import open_objects
 from overlap.study import Study, load_study
 from overlap.zoo.checkpoint import Checkpoint
+from overlap.zoo.preprocessing import Signature
 from tests.benchmarks import ray_data
 from tests.benchmarks.comparison import Comparison, Found, Said, Spread, ratio, show
 from tests.benchmarks.evaluation_loop import EvaluationLoop, unpack
@@ -40,6 +41,7 @@ from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan, location, make_plan, refresh
 from workflows.predicting.crew import Crew
 from workflows.predicting.fanout import FanOut
+from workflows.predicting.worker import decode_shard
 
 INPUT = 128
 CHEAP: tuple[tuple[str, dict[str, int]], ...] = (
@@ -230,6 +232,27 @@ def compared(options: Options, images: int = 1000, shards: int = 8) -> Iterator[
     yield Said("fan-out", "photographs decoded by overlap in a round", f"{race.images_decoded:,} of {images:,}")
 
 
+def alone(folder: Path, images: int, shards: int, rounds: int = 5) -> Iterator[Found]:
+    """Rows of overlap beside the work itself, without the programs that are run instead."""
+    study, times = make_study(folder, images, shards, CHEAP), Times()
+    with Cluster(None, folder) as cluster:
+        cluster.start()
+        plan, crew = make_plan(study, "photos", mapper=cluster.map), Crew(study)
+        processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
+        for number in range(rounds + 1):
+            decode, forward, ours, _ = _round(plan, crew, processes, number)
+            if number:  # the first warms up
+                for held, spent in ((times.decode, decode), (times.forward, forward), (times.ours, ours)):
+                    held.append(spent)
+        crew.dismiss()
+        for process in processes:
+            process.stop()
+    what = f"{len(CHEAP)} cheap checkpoints × {images:,} photographs, input {INPUT}"
+    limit = {"limit": "d + F: one decode pass, bare forwards", "bare": times.work, "wanted": "of the limit"}
+    apart = [len(CHEAP) * d + f for d, f in zip(times.decode, times.forward, strict=True)]
+    yield Comparison("fan-out", what, times.ours, "perfect separate passes", "k · d + F", apart, **limit, bound=1.10)
+
+
 def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[float, float, float, int]:
     """One interleaved round: d, F and overlap's wall time, in seconds, and the images that overlap decoded."""
     checkpoints = list(plan.distinct.values())
@@ -238,8 +261,15 @@ def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[
     weights = [Path(checkpoint.candidate.weights) for checkpoint in checkpoints]
     decoding = _timed([(p.start, (bare_decode, part, signature)) for p, part in zip(processes, parts, strict=True)])
     forward = _timed([(p.start, (bare_forward, checkpoints, weights)) for p in processes])
+    _warm(parts, signature)
     wall, decoded = fan_out(plan, crew, number)
     return decoding, forward, wall, decoded
+
+
+def _warm(parts: list[list[Shard]], signature: Signature) -> None:
+    """Have a process for each decode task, with its imports: what ran before on this Ray may have taken their place."""
+    task = decode_shard.options(num_returns=2)
+    ray.get([task.remote(part[0], (signature,), None)[0] for part in parts])
 
 
 def fan_out(plan: Plan, crew: Crew, number: int) -> tuple[float, int]:
@@ -270,11 +300,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--dir", type=Path, help="kept for the next time; a temporary folder without it")
+    parser.add_argument("--alone", action="store_true", help="without the programs that are run instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ovl-") as folder:
         kept = options.dir or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        show([*compared(Options(kept), options.images, options.shards)])
+        if options.alone:
+            show([*alone(kept, options.images, options.shards)])
+        else:
+            show([*compared(Options(kept), options.images, options.shards)])
     print(f"peak resident memory of the driver: {peak_memory():.2f} GiB (limit 1.5)")
 
 
