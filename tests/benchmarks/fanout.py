@@ -145,6 +145,12 @@ class Times:
     few: list[float] = field(default_factory=list)
     """Ray Data, over a quarter of them."""
 
+    def add(self, decode: float, forward: float, ours: float, images: int) -> int:
+        """Another round, as `_round` gives it; returns the images that overlap decoded."""
+        for held, spent in ((self.decode, decode), (self.forward, forward), (self.ours, ours)):
+            held.append(spent)
+        return images
+
     @property
     def work(self) -> list[float]:
         """One decode pass and all forwards."""
@@ -173,29 +179,18 @@ class Race:
         """By overlap, in each round."""
 
     def run(self, rounds: int) -> Times:
-        """The rounds that count; one before them warms up."""
+        """The rounds that count, each followed by the others'."""
         times = Times()
-        with Cluster(None, self._folder) as cluster:
-            cluster.start()
-            plan = make_plan(self._study, "photos", mapper=cluster.map)
-            crew = Crew(self._study)
-            processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
-            self.loop.choose()
-            _round(plan, crew, processes, 0)
-            for number in range(1, rounds + 1):
-                into = self._folder / f"said-{number}"
-                decode, forward, ours, self.images_decoded = _round(plan, crew, processes, number)
-                for held, spent in ((times.decode, decode), (times.forward, forward), (times.ours, ours)):
-                    held.append(spent)
-                times.loop.append(self.loop.run(into.with_suffix(".npz")))
-                if self._data:
-                    few = self._shards[: max(1, len(self._shards) // 4)]
-                    for shards, held in ((self._shards, times.data), (few, times.few)):
-                        into = into.with_suffix(f".{len(shards)}")
-                        held.append(ray_data.run(shards, self._networks, self._size, into))
-            crew.dismiss()
-            for process in processes:
-                process.stop()
+        self.loop.choose()
+        for number, measured in enumerate(_rounds(self._folder, self._study, rounds), 1):
+            self.images_decoded = times.add(*measured)
+            into = self._folder / f"said-{number}"
+            times.loop.append(self.loop.run(into.with_suffix(".npz")))
+            if self._data:
+                few = self._shards[: max(1, len(self._shards) // 4)]
+                for shards, held in ((self._shards, times.data), (few, times.few)):
+                    into = into.with_suffix(f".{len(shards)}")
+                    held.append(ray_data.run(shards, self._networks, self._size, into))
         self.loop.stop()
         return times
 
@@ -234,23 +229,27 @@ def compared(options: Options, images: int = 1000, shards: int = 8) -> Iterator[
 
 def alone(folder: Path, images: int, shards: int, rounds: int = 5) -> Iterator[Found]:
     """Rows of overlap beside the work itself, without the programs that are run instead."""
-    study, times = make_study(folder, images, shards, CHEAP), Times()
-    with Cluster(None, folder) as cluster:
-        cluster.start()
-        plan, crew = make_plan(study, "photos", mapper=cluster.map), Crew(study)
-        processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
-        for number in range(rounds + 1):
-            decode, forward, ours, _ = _round(plan, crew, processes, number)
-            if number:  # the first warms up
-                for held, spent in ((times.decode, decode), (times.forward, forward), (times.ours, ours)):
-                    held.append(spent)
-        crew.dismiss()
-        for process in processes:
-            process.stop()
+    times = Times()
+    for measured in _rounds(folder, make_study(folder, images, shards, CHEAP), rounds):
+        times.add(*measured)
     what = f"{len(CHEAP)} cheap checkpoints × {images:,} photographs, input {INPUT}"
     limit = {"limit": "d + F: one decode pass, bare forwards", "bare": times.work, "wanted": "of the limit"}
     apart = [len(CHEAP) * d + f for d, f in zip(times.decode, times.forward, strict=True)]
     yield Comparison("fan-out", what, times.ours, "perfect separate passes", "k · d + F", apart, **limit, bound=1.10)
+
+
+def _rounds(folder: Path, study: Study, rounds: int) -> Iterator[tuple[float, float, float, int]]:
+    """The rounds that count, on one Ray that is there between them; one before them warms up."""
+    with Cluster(None, folder) as cluster:
+        cluster.start()
+        plan, crew = make_plan(study, "photos", mapper=cluster.map), Crew(study)
+        processes = [Bare() for _ in range(int(ray.cluster_resources()["CPU"]))]
+        _round(plan, crew, processes, 0)
+        for number in range(1, rounds + 1):
+            yield _round(plan, crew, processes, number)
+        crew.dismiss()
+        for process in processes:
+            process.stop()
 
 
 def _round(plan: Plan, crew: Crew, processes: list[Bare], number: int) -> tuple[float, float, float, int]:
