@@ -6,6 +6,7 @@ pass or compiled code needs beside them.
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,6 +76,9 @@ class Residents:
 
     def _let_go(self, fingerprints: list[str]) -> None:
         for fingerprint in fingerprints:
-            compiled = self._held.pop(fingerprint).compiled
-            if compiled is not None:
-                compiled.let_go()
+            left = self._held.pop(fingerprint)
+            if left.compiled is not None:
+                left.compiled.let_go()
+            del left
+        if fingerprints:
+            gc.collect()  # a classifier that is kept exact refers to itself, and a compiler to what it made
