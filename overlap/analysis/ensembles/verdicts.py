@@ -1,5 +1,7 @@
 """Which pairs of models are right together on an image, from their shortlists: the inner loop of `combining`.
 
+How pairs are asked about and answers told is shared with `tops.pairs`, where bounds take the shortlists' place.
+
 Guarantees: exact where it decides. An ensemble's class is the arg-max of the summed scores, the lowest class on ties.
 Scores of listed and of accepted classes are known; any other class of a model lies between its least logit and its
 tail, and a sum of two products is monotone in both, in floating point too. What this does not settle is left open, and
@@ -113,9 +115,7 @@ def verdicts(
         accepted: (n, L) classes, as `truths.accepted` gives them.
         combiners: at most `OPEN` many, of a kind of score and whether each model's own temperature calibrates it.
     """
-    found = np.zeros((len(first), len(accepted)), np.uint16)
-    kinds = np.array([kind for kind, _ in combiners], np.int64)
-    calibrated = np.array([int(own) for _, own in combiners], np.int64)
+    about = question(first, second, weights, folds, accepted, combiners)
     _judge_all(
         held.z,
         held.classes,
@@ -126,17 +126,55 @@ def verdicts(
         held.normaliser,
         held.sorted,
         held.among,
-        # copies, since read-only memory would be another type to compile for
+        *about,
+    )
+    return about[-1]
+
+
+Question = tuple[NDArray[np.int32], NDArray[np.int8], Counts, Counts, Fractions, Counts, Counts, NDArray[np.uint16]]
+"""What kernels are asked about pairs, as `question` gives it, and in the end where they answer."""
+
+
+def question(
+    first: Counts,
+    second: Counts,
+    weights: Fractions,
+    folds: NDArray[np.int8],
+    accepted: NDArray[np.int32],
+    combiners: Sequence[tuple[int, bool]],
+) -> Question:
+    """As of `verdicts`; copies, since read-only memory would be another type to compile for."""
+    return (
         np.array(accepted, np.int32, order="C"),
         np.array(folds, np.int8),
         np.array(first, np.int64),
         np.array(second, np.int64),
         np.array(weights, np.float64, order="C"),
-        kinds,
-        calibrated,
-        found,
+        np.array([kind for kind, _ in combiners], np.int64),
+        np.array([int(own) for _, own in combiners], np.int64),
+        np.zeros((len(first), len(accepted)), np.uint16),
     )
-    return found
+
+
+@compiled
+def agreed(said: int, kinds: int, accepted: NDArray[np.int32]) -> int:
+    """The verdict of a pair whose models predict one class, by so many combiners."""
+    return ((1 << kinds) - 1) * is_among(said, accepted)
+
+
+@compiled
+def told(said: int, c: int) -> np.int64:
+    """What one combiner adds to a verdict: 1 for right, 0 for wrong, -1 for open."""
+    return (np.int64(said < 0) << (OPEN + c)) | (np.int64(said > 0) << c)
+
+
+@compiled
+def mark(classes: NDArray[np.int32], ranks: NDArray[np.int32], listed_: bool) -> None:
+    """Write down where each model lists a class, or forget it."""
+    for model in range(len(classes)):
+        for rank in range(classes.shape[1]):
+            if classes[model, rank] >= 0:
+                ranks[model, classes[model, rank]] = rank if listed_ else -1
 
 
 @compiled
@@ -171,10 +209,10 @@ def _judge_all(
     weight = np.ones(2)
     for x in range(images):
         if (classes[x, :, 0] == classes[x, 0, 0]).all():
-            found[:, x] = ((1 << len(kinds)) - 1) * is_among(classes[x, 0, 0], accepted[x])
+            found[:, x] = agreed(classes[x, 0, 0], len(kinds), accepted[x])
             continue
         scores[:] = -1.0
-        _mark(classes[x], ranks, True)
+        mark(classes[x], ranks, True)
         truths, among_these = listed(classes[x, :, 0], accepted[x], place, candidates)
         for model in range(models):
             tops[model] = place[classes[x, model, 0]]
@@ -205,19 +243,10 @@ def _judge_all(
                             scores[by, a], scores[by, b], best_ranks, accepted[x], kinds[c], weight,
                             some[label], own_sum,
                         )  # fmt: skip
-                    verdict |= (np.int64(said < 0) << (OPEN + c)) | (np.int64(said > 0) << c)
+                    verdict |= told(said, c)
             found[pair, x] = verdict
         place[some] = -1
-        _mark(classes[x], ranks, False)
-
-
-@compiled
-def _mark(classes: NDArray[np.int32], ranks: NDArray[np.int32], listed_: bool) -> None:
-    """Write down where each model lists a class, or forget it."""
-    for model in range(len(classes)):
-        for rank in range(classes.shape[1]):
-            if classes[model, rank] >= 0:
-                ranks[model, classes[model, rank]] = rank if listed_ else -1
+        mark(classes[x], ranks, False)
 
 
 @compiled

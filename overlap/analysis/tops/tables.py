@@ -23,7 +23,7 @@ from overlap.analysis.tops.search import Grown
 Counts = NDArray[np.int64]
 
 NEITHER, SECOND, FIRST, BOTH = range(4)
-"""Places of `combining.CELLS`."""
+"""Places of `tally.CELLS`."""
 
 CHANGED_BY: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("accuracy", "gain_mean", "gain_best", "gain_low", "gain_high"), (NEITHER, SECOND, FIRST, BOTH)),
