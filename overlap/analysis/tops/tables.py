@@ -137,9 +137,9 @@ def searches_table(
     for found, counts in zip(searches, judged, strict=True):
         row: dict[str, Any] = {
             "search": found.name,
-            "kind": "forward",
+            "kind": found.kind,
             "anchor": None if found.anchor is None else models[found.anchor],
-            "pool": "all",
+            "pool": found.pool,
             "objective": "accuracy",
             "reason": found.reason,
         }

@@ -31,8 +31,8 @@ from workflows.reductions.tops.searches import search
 NOT_MADE = (
     "distances between whole distributions of probabilities (capa, symmetric_kl, jensen_shannon)",
     "specialisation by confidence (the tables theta, specialisation and specialisation_categories)",
-    "searches but the greedy one and those from anchors (without replacement, bagged, of weak models, within budgets, "
-    "of weights, by likelihood), and with them the tables ensemble_weights and pareto",
+    "searches that are not greedy by accuracy (bagged, of weights, by likelihood), and with them the tables "
+    "ensemble_weights and pareto",
     "nll_test of searches",
 )
 """What needs all logits of every image."""
@@ -92,10 +92,10 @@ def tabulate(
     answers = read(panel, plan, manifests)
     if not answers.models:
         return TopStudy()
-    joint = counts.among(answers.rows)
-    found = combine(answers, joint, categories.among(answers.rows))
+    joint, own = counts.among(answers.rows), categories.among(answers.rows)
+    found = combine(answers, joint, own)
     priced = costs.of(answers.models, plan, manifests, counted)
-    searched, compared, missing = search(answers, priced, plan.study.ensembles)
+    searched, compared, missing = search(answers, own, priced, plan.study.ensembles)
     decided = found.table.filter(~pl.col("accuracy").is_null().any().over("combiner"))
     tables = {
         "pair_ensembles": found.table,
