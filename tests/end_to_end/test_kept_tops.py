@@ -16,6 +16,7 @@ from overlap.store.folder import Folder
 from tests import hundred
 from tests.small_study import DATA, SmallStudy
 from tests.study_fixtures import Run
+from workflows.reductions.pair_rows import Name, PairRows
 
 TIMED = ("searches",)
 """Tables with a column of how long inference took."""
@@ -43,10 +44,24 @@ def assert_equal(one: SmallStudy, other: SmallStudy) -> None:
         if name in TIMED:
             found, expected = found.drop("milliseconds"), expected.drop("milliseconds")
         assert found.equals(expected), name
-    for prefix in (f"answers/{DATA}", f"pairs/{DATA}"):
-        held, wanted = one.objects(prefix), other.objects(prefix)
-        if prefix.startswith("answers"):  # pairs lie together as they were counted
-            assert held == wanted
+    assert one.objects(f"answers/{DATA}") == other.objects(f"answers/{DATA}")
+    assert pairs_of(one) == pairs_of(other)
+
+
+def pairs_of(study: SmallStudy) -> dict[tuple[Name, Name], list[bytes]]:
+    """What is kept of each pair, wherever it lies."""
+    found = {}
+    for key in study.objects(f"pairs/{DATA}"):
+        rows = PairRows.read(Folder(study.store), key)
+        assert rows is not None
+        assert sorted(rows.more) == ["compared", "undecided"]
+        assert rows.more["compared"].any()
+        for place, pair in enumerate(rows.pairs):
+            bits = rows.together.bits[slice(*rows.together.starts[place : place + 2])]
+            soft = rows.soft.nll[:, place], rows.soft.ece[:, place], rows.soft.weights[place]
+            more = (rows.more[name][place] for name in sorted(rows.more))
+            found[pair] = [one.tobytes() for one in (bits, rows.together.counts[place], *soft, *more)]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +140,17 @@ def test_what_later_results_do_not_ask_for_goes(before: SmallStudy, run: Run, tm
     assert told(study)["logits_read"].startswith("the largest of 0 of 4 checkpoints")
     assert told(study)["pairs_counted"] == "0 of 6 pairs"
     assert_equal(study, before)
+
+
+def test_one_checkpoint_has_no_pairs(before: SmallStudy, run: Run, tmp_path: Path) -> None:
+    study = before.copy(tmp_path / "study")
+    for name in ("net-1", "net-2", "net-3"):
+        study.remove(name)
+    ran = run(study)
+    assert (ran.code, ran.outcome["computed"]) == (0, 0), ran
+    assert told(study)["logits_read"].startswith("the largest of 0 of 1 checkpoints")
+    assert told(study)["pairs_counted"] == "0 of 0 pairs"
+    assert kept_in(study) == kept_in(before)
 
 
 def kept_in(study: SmallStudy) -> set[str]:
