@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles.verdicts import OPEN
+from overlap.analysis.ensembles.questions import OPEN
 
 Counts = NDArray[np.int64]
 

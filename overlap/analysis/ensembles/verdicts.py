@@ -1,7 +1,5 @@
 """Which pairs of models are right together on an image, from their shortlists: the inner loop of `combining`.
 
-How pairs are asked about and answers told is shared with `tops.pairs`, where bounds take the shortlists' place.
-
 Guarantees: exact where it decides. An ensemble's class is the arg-max of the summed scores, the lowest class on ties.
 Scores of listed and of accepted classes are known; any other class of a model lies between its least logit and its
 tail, and a sum of two products is monotone in both, in floating point too. What this does not settle is left open, and
@@ -20,12 +18,12 @@ from numpy.typing import NDArray
 from overlap.analysis.compiler import compiled
 from overlap.analysis.ensembles.candidates import listed
 from overlap.analysis.ensembles.floats import widened
+from overlap.analysis.ensembles.questions import agreed, mark, question, told
 from overlap.analysis.ensembles.settling import (
     PROBABILITY,
     SLACK,
     WEIGHTED,
     best,
-    is_among,
     lead,
     of_listed,
     scored,
@@ -36,9 +34,6 @@ from overlap.analysis.ensembles.shortlists import Answered
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
-
-OPEN = 8
-"""In a verdict, the bit of the first combiner that is left open; that of the first that is right is 0."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def verdicts(
     accepted: NDArray[np.int32],
     combiners: Sequence[tuple[int, bool]],
 ) -> NDArray[np.uint16]:
-    """(P, n): by combiner, in bit c whether the pair is right, and in bit `OPEN` + c whether that is open.
+    """(P, n): by combiner, in bit c whether the pair is right, and in bit `questions.OPEN` + c whether that is open.
 
     Args:
         held: the models' shortlists.
@@ -113,7 +108,7 @@ def verdicts(
         weights: (P, 5, 2), >= 0: by fold, 1 / T of both models in this pair; for `WEIGHTED`.
         folds: (n,) calibration folds.
         accepted: (n, L) classes, as `truths.accepted` gives them.
-        combiners: at most `OPEN` many, of a kind of score and whether each model's own temperature calibrates it.
+        combiners: at most `questions.OPEN` many, of a kind of score and whether each model's own temperature calibrates it.
     """
     about = question(first, second, weights, folds, accepted, combiners)
     _judge_all(
@@ -129,52 +124,6 @@ def verdicts(
         *about,
     )
     return about[-1]
-
-
-Question = tuple[NDArray[np.int32], NDArray[np.int8], Counts, Counts, Fractions, Counts, Counts, NDArray[np.uint16]]
-"""What kernels are asked about pairs, as `question` gives it, and in the end where they answer."""
-
-
-def question(
-    first: Counts,
-    second: Counts,
-    weights: Fractions,
-    folds: NDArray[np.int8],
-    accepted: NDArray[np.int32],
-    combiners: Sequence[tuple[int, bool]],
-) -> Question:
-    """As of `verdicts`; copies, since read-only memory would be another type to compile for."""
-    return (
-        np.array(accepted, np.int32, order="C"),
-        np.array(folds, np.int8),
-        np.array(first, np.int64),
-        np.array(second, np.int64),
-        np.array(weights, np.float64, order="C"),
-        np.array([kind for kind, _ in combiners], np.int64),
-        np.array([int(own) for _, own in combiners], np.int64),
-        np.zeros((len(first), len(accepted)), np.uint16),
-    )
-
-
-@compiled
-def agreed(said: int, kinds: int, accepted: NDArray[np.int32]) -> int:
-    """The verdict of a pair whose models predict one class, by so many combiners."""
-    return ((1 << kinds) - 1) * is_among(said, accepted)
-
-
-@compiled
-def told(said: int, c: int) -> np.int64:
-    """What one combiner adds to a verdict: 1 for right, 0 for wrong, -1 for open."""
-    return (np.int64(said < 0) << (OPEN + c)) | (np.int64(said > 0) << c)
-
-
-@compiled
-def mark(classes: NDArray[np.int32], ranks: NDArray[np.int32], listed_: bool) -> None:
-    """Write down where each model lists a class, or forget it."""
-    for model in range(len(classes)):
-        for rank in range(classes.shape[1]):
-            if classes[model, rank] >= 0:
-                ranks[model, classes[model, rank]] = rank if listed_ else -1
 
 
 @compiled
