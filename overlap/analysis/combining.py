@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.ensembles import settling, verdicts
-from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.ensembles.questions import OPEN
+from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.pairs import CATEGORIES
 from overlap.analysis.tally import Tally, Together
 

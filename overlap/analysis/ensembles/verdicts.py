@@ -108,7 +108,8 @@ def verdicts(
         weights: (P, 5, 2), >= 0: by fold, 1 / T of both models in this pair; for `WEIGHTED`.
         folds: (n,) calibration folds.
         accepted: (n, L) classes, as `truths.accepted` gives them.
-        combiners: at most `questions.OPEN` many, of a kind of score and whether each model's own temperature calibrates it.
+        combiners: at most `questions.OPEN` many, each a kind of score and whether a model's own temperature
+            calibrates it.
     """
     about = question(first, second, weights, folds, accepted, combiners)
     _judge_all(

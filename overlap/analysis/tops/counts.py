@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from overlap.analysis import truths
 from overlap.analysis.combining import COMBINERS, Judge
-from overlap.analysis.ensembles.shortlists import answered
 from overlap.analysis.ensembles.questions import OPEN
+from overlap.analysis.ensembles.shortlists import answered
 from overlap.analysis.tally import Tally, Together
 from overlap.analysis.tops.bounded import Bounded
 from overlap.analysis.tops.pairs import Counts, Fractions, Side, verdicts

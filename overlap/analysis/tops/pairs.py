@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from overlap.analysis.combining import COMBINERS
 from overlap.analysis.compiler import compiled
-from overlap.analysis.ensembles.settling import PROBABILITY, WEIGHTED, is_among
 from overlap.analysis.ensembles.questions import agreed, mark, question, told
+from overlap.analysis.ensembles.settling import PROBABILITY, WEIGHTED, is_among
 from overlap.analysis.tops.bounded import MARGIN, SLOPE, TINY, Bounded
 
 Counts = NDArray[np.int64]
