@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Loads a champion as a user would, who tells MLflow where it is; into a folder, as MLflow leaves its own behind."""
+    """Loads a champion as a user would, who tells MLflow where it is; into a folder, as its own is left behind."""
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
 
     def load(uri: str, name: str = "small") -> Any:
