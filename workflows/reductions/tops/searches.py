@@ -149,7 +149,8 @@ class Counting:
     @property
     def compared(self) -> tuple[int, int]:
         """Decisions on ensembles that were judged and compared with all logits, and those that bounds had certified."""
-        audited, certified = np.sum([counts[8:] for counts in self._judged.values()], axis=0, initial=0).tolist()
+        found = np.array([counts[8:] for counts in self._judged.values()], np.int64).reshape(-1, 2)
+        audited, certified = found.sum(axis=0).tolist()
         return audited, certified
 
 
