@@ -172,6 +172,11 @@ def test_certified_searches_are_those_of_all_logits(both: Both) -> None:
                 assert (row[f"accuracy_{split}"] is None) == (row[f"undecided_{split}"] > 0)
                 if row[f"accuracy_{split}"] is not None:
                     assert row[f"accuracy_{split}"] == pytest.approx(accuracy, abs=1e-12)
+    weights = top.table("ensemble_weights").group_by("search").agg(pl.col("weight").sum(), pl.len())
+    certain = searches.filter(pl.col("size").is_not_null()).join(weights, on="search", validate="1:1")
+    assert set(weights["search"]) == set(certain["search"])
+    assert certain["weight"].to_list() == pytest.approx([1.0] * certain.height)
+    assert certain["len"].to_list() == certain["distinct"].to_list()
     within = searches.filter(pl.col("kind") == "budget")
     assert within["parameters"].drop_nulls().max() <= BUDGET
     assert searches["size"].drop_nulls().len() or searches["reason"].drop_nulls().len()

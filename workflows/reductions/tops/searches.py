@@ -22,7 +22,7 @@ from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.tops.counts import Whole
 from overlap.analysis.tops.ensembles import Members, Range
 from overlap.analysis.tops.search import Grown, grow, spend
-from overlap.analysis.tops.tables import searches_table, steps_tables
+from overlap.analysis.tops.tables import searches_table, steps_tables, weights_table
 from overlap.sections import Ensembles
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
@@ -38,7 +38,7 @@ Costs = dict[str, NDArray[np.float64]]
 def search(
     answers: TopAnswers, categories: PairCategories, costs: Costs, settings: Ensembles
 ) -> tuple[dict[str, pl.DataFrame], tuple[int, int], list[str]]:
-    """The tables ensembles, ensemble_bounds and searches; decisions that were audited and certified; missing anchors.
+    """The tables of searches, by name; decisions that were audited and certified; anchors that are no models.
 
     Args:
         answers: of at least one model.
@@ -64,7 +64,9 @@ def search(
     steps, bounds = steps_tables(answers.models, found, judged, reference, images)
     rows = searches_table(answers.models, found, judged, reference, images, of_reference, costs)
     missing = [name for name in settings.anchors if name not in answers.models]
-    return {"ensembles": steps, "ensemble_bounds": bounds, "searches": rows}, counting.compared, missing
+    weights = weights_table(answers.models, found)
+    tables = {"ensembles": steps, "ensemble_bounds": bounds, "searches": rows, "ensemble_weights": weights}
+    return tables, counting.compared, missing
 
 
 def _searches(

@@ -31,8 +31,7 @@ from workflows.reductions.tops.searches import search
 NOT_MADE = (
     "distances between whole distributions of probabilities (capa, symmetric_kl, jensen_shannon)",
     "specialisation by confidence (the tables theta, specialisation and specialisation_categories)",
-    "searches that are not greedy by accuracy (bagged, of weights, by likelihood), and with them the tables "
-    "ensemble_weights and pareto",
+    "searches that are not greedy by accuracy (bagged, of weights, by likelihood), and the table pareto",
     "nll_test of searches",
 )
 """What needs all logits of every image."""
