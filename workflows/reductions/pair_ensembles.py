@@ -9,34 +9,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 import ray
-from numpy.typing import NDArray
 
-from overlap.analysis import truths
-from overlap.analysis.combining import CELLS, COMBINERS, MAIN, EnsembleCounts, add_gains, count_pairs
+from overlap.analysis.combining import COMBINERS, MAIN, EnsembleCounts, count_pairs
 from overlap.analysis.consistency import PairCounts
-from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
-from overlap.analysis.pairs import CATEGORIES, pair_indices
-from overlap.store import layout
-from overlap.store.objects import Location, open_objects
+from overlap.store.objects import open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
-from workflows.reductions import pair_rows
 from workflows.reductions.answers import Answers, LookUp, Sample
 from workflows.reductions.counting import Counting, LookedUp
+from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs, tiles
 from workflows.reductions.pair_rows import Name, PairRows
-from workflows.reductions.reader import Reader
-
-TILE = 16
-"""Models a side of the pairs that one task makes: with the sample of 32 models at 1,000 classes it holds 0.3 GiB."""
-RECALLS = 16
-"""Tasks that recall pairs."""
-
-Pairs = NDArray[np.int64]
-Held = tuple[Sequence[tuple[Name, Name]], Any]
-"""Pairs, and a reference to their rows."""
 
 
 @dataclass(frozen=True)
@@ -66,40 +51,15 @@ def combine(answers: Answers, counts: PairCounts, categories: PairCategories) ->
         counts: joint counts of those models.
         categories: of their pairs.
     """
-    models = len(answers.models)
-    if not models:
+    if not answers.models:
         return None
-    first, second = pair_indices(models)
-    wanted = [(answers.names[a], answers.names[b]) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
-    sample = answers.sample(sample_size(answers.classes))
-    context = pair_rows.context(answers.context, len(sample.keys))
-    held = _recalled(answers.look_up.reader, context, len(sample.keys))
-    known = {pair for pairs, _ in held for pair in pairs}
-    missing = np.array([place for place, pair in enumerate(wanted) if pair not in known], np.int64)
-    made, looked_up = _made(answers, sample, context, first[missing], second[missing])
-    held += made
-    group = categories.numbers(first, second).astype(np.int64)
-    group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
-    truth = ray.put((answers.prediction, answers.labels, np.array(counts.right)))
-    parts = [
-        (here, _gather.remote(rows, there, first[here], second[here], group[here], truth))
-        for (here, there), (_, rows) in zip(_taken(wanted, [pairs for pairs, _ in held]), held, strict=True)
-        if len(here)
-    ]
-    figures = np.empty((2, len(COMBINERS), len(wanted)))
-    cells = np.empty((len(wanted), len(COMBINERS), len(CELLS)), np.int64)
-    totals = np.zeros((len(CATEGORIES) + 1, len(answers.keys)), np.int32)
-    for here, part in parts:
-        nll, ece, images, gains = fetch(part)
-        figures[0][:, here], figures[1][:, here], cells[here] = nll, ece, images
-        totals += gains
-    of = {
-        name: EnsembleCounts.of(len(answers.keys), models, first, second, cells[:, place])
-        for place, name in enumerate(COMBINERS)
-    }
-    of[MAIN] = of[MAIN].with_gains(totals)
-    scores = PairScores.of(len(sample.keys), models, first, second, *figures)
-    return PairEnsembles(_table(answers, counts, of, scores), of[MAIN], len(missing), looked_up)
+    pairs = KeptPairs.of(answers)
+    first, second = pairs.missing
+    made, looked_up = _made(answers, pairs.context, first, second)
+    found = pairs.gathered(made, counts.right, categories)
+    of = {name: pairs.counts(found.images[:, place]) for place, name in enumerate(COMBINERS)}
+    of[MAIN] = of[MAIN].with_gains(found.gains)
+    return PairEnsembles(_table(answers, counts, of, found.scores), of[MAIN], len(first), looked_up)
 
 
 def _table(answers: Answers, counts: PairCounts, total: dict[str, EnsembleCounts], scores: PairScores) -> pl.DataFrame:
@@ -107,54 +67,15 @@ def _table(answers: Answers, counts: PairCounts, total: dict[str, EnsembleCounts
     return pl.concat(tables).sort("model_a", "model_b", "combiner")
 
 
-def _recalled(reader: Reader, context: str, sample: int) -> list[Held]:
-    """What is kept."""
-    keys = [info.key for info in open_objects(reader.where).list(layout.pairs_prefix(reader.data, context))]
-    parts = [keys[start::RECALLS] for start in range(min(RECALLS, len(keys)))]
-    found = [_recall.remote(reader.where, part, sample) for part in parts]
-    return [(fetch(pairs), rows) for pairs, rows in found]
-
-
-def _made(answers: Answers, sample: Sample, context: str, first: Pairs, second: Pairs) -> tuple[list[Held], LookedUp]:
+def _made(answers: Answers, context: str, first: Pairs, second: Pairs) -> tuple[list[Held], LookedUp]:
     """Pairs of models, counted and kept, and the logits that were read for it."""
+    sample = answers.sample(answers.paired)
     about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
     made = [
         _make.remote([answers.answered[model] for model in models], models, pairs, about)
         for models, pairs in tiles(first, second)
     ]
     return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
-
-
-def tiles(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
-    """The pairs by ranges of models: the models of each tile, and its (2, P) pairs of these."""
-    found = []
-    tile = np.stack([first // TILE, second // TILE])
-    for here in np.unique(tile, axis=1).T:
-        inside = (tile == here[:, None]).all(axis=0)
-        models, pairs = np.unique(np.stack([first[inside], second[inside]]), return_inverse=True)
-        found.append((models.tolist(), pairs.reshape(2, -1)))
-    return found
-
-
-def _taken(
-    wanted: Sequence[tuple[Name, Name]], held: Sequence[Sequence[tuple[Name, Name]]]
-) -> list[tuple[Pairs, Pairs]]:
-    """Of each part that is held, which of the wanted pairs it serves, and where these are in it; each pair once."""
-    taken: list[tuple[list[int], list[int]]] = [([], []) for _ in held]
-    by = [pair_rows.places(pairs) for pairs in held]
-    for number, pair in enumerate(wanted):
-        part = next(part for part, places in enumerate(by) if pair in places)
-        taken[part][0].append(number)
-        taken[part][1].append(by[part][pair])
-    return [(np.array(here, np.int64), np.array(there, np.int64)) for here, there in taken]
-
-
-@remote(num_cpus=1, num_returns=2)
-def _recall(where: Location, keys: Sequence[str], sample: int) -> tuple[Sequence[tuple[Name, Name]], PairRows]:
-    objects = open_objects(where)
-    parts = [rows for rows in (PairRows.read(objects, key) for key in keys) if rows is not None]
-    found = PairRows.joined([pair_rows.nothing(sample), *parts])
-    return found.pairs, found
 
 
 @remote(num_cpus=1, num_returns=3)
@@ -181,15 +102,3 @@ def _make(
     rows = PairRows(told, soft, together)
     rows.write(open_objects(own.reader.where), own.reader.data, context)
     return told, rows, looked.told
-
-
-@remote(num_cpus=1)
-def _gather(
-    rows: PairRows, there: Pairs, first: Pairs, second: Pairs, group: Pairs, truth: tuple[Any, ...]
-) -> tuple[Any, ...]:
-    """NLL, calibration error and counts of some pairs, and what they gain by category and image."""
-    prediction, labels, right = truth
-    totals = np.zeros((len(CATEGORIES) + 1, prediction.shape[1]), np.int32)
-    correct = truths.right(prediction, labels)
-    add_gains(rows.together, there, first, second, prediction, correct, right, group, totals)
-    return rows.soft.nll[:, there], rows.soft.ece[:, there], rows.together.counts[there], totals
