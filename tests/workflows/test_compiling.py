@@ -10,11 +10,21 @@ import pytest
 from tests.study_fixtures import Run
 from tests.workflows.jobs import tiny
 
+PROMPT = """
+import torch, small_nets
+
+class Net(small_nets.Net):
+    def forward(self, images):
+        return self.head(torch.relu(self.hidden(self.pool(images).flatten(1))))
+"""
+
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
 def test_a_study_that_compiles(tmp_path: Path, run: Run) -> None:
     study = tiny(tmp_path / "study")
-    study.entries[1]["compile"] = False
+    (study.folder / "prompt_nets.py").write_text(PROMPT)
+    study.entries[0]["factory"] = "prompt_nets:Net.build"
+    study.entries[1]["compile"] = False  # it may sleep, which no compiler takes
     study.write(predict={"compile": True})
     ran = run(study)
     assert ran.code == 0, ran
