@@ -3,14 +3,13 @@
 Guarantees: logits come from the numeric mode the checkpoint's fingerprint names (TF32 off unless it says otherwise,
 classifier in float32 always); rows are those of the pixels, in order; the split into forward passes depends only on
 the batch size (and on what the device can hold), so that the same machine gives the same bits again. Memory: as many
-checkpoints as fit the given bytes stay resident, least recently used out first; where the device runs out of memory,
-first the others leave it, then the batch is halved.
+checkpoints as fit the given bytes stay resident (see `residents`); where the device runs out of memory, first the
+others leave it, then the batch is halved.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,10 @@ from torch import nn
 
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
-from overlap.feeding import Feed
+from overlap.feeding import Feed, filled
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
+from overlap.residents import Resident, Residents
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.fetching import fetched
@@ -32,6 +32,8 @@ from overlap.zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from overlap.compiled import Compiled
 
 BATCH_SIZES = {"cuda": 128, "cpu": 16}
 """Images per forward pass by kind of device, where the study does not say; more than this leaves a CPU's caches."""
@@ -47,7 +49,7 @@ class Inference:
     logits: NDArray[np.float32]
     """Shape (images, classes)."""
     seconds: float
-    """Wall time of the forward passes, without loading the weights."""
+    """Wall time of the forward passes, without loading the weights and without compiling."""
     batch_size: int
     """Images per forward pass that the device could hold."""
     audit: tuple[int, ...] = ()
@@ -63,8 +65,7 @@ class Predictor:
         self._objects = objects
         self._device = torch.device(device)
         self._feed = Feed(self._device)
-        self._limit = resident_bytes
-        self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
+        self._resident = Residents(resident_bytes)
         self._batch_sizes: dict[str, int] = {}
         name, memory = self._device.type, 0
         if self._device.type == "cuda":
@@ -85,31 +86,33 @@ class Predictor:
             batch_size: images per forward pass; that of `BATCH_SIZES` without it.
 
         Raises:
-            CheckpointError: it cannot be loaded, raises, runs out of memory with one image, returns anything but
-                (images, classes of its head), or has no features that can be found where they are wanted.
+            CheckpointError: it cannot be loaded or compiled, raises, runs out of memory with one image, returns
+                anything but (images, classes of its head), or has no features that can be found where they are wanted.
         """
-        module, tap = self._module(checkpoint)
+        held = self._held(checkpoint)
+        compiled_before = held.compiled.seconds if held.compiled else 0.0
         started = time.perf_counter()
         batch_size = batch_size or BATCH_SIZES[self._device.type]
-        logits, features, used = self._forward_all(checkpoint, module, pixels, batch_size, tap)
+        logits, features, used = self._forward_all(checkpoint, held, pixels, batch_size)
         seconds = time.perf_counter() - started
+        if held.compiled is not None:
+            seconds -= held.compiled.seconds - compiled_before
         audit: tuple[int, ...] = ()
         if not checkpoint.candidate.numeric.exact:
-            exact, _, _ = self._forward_all(checkpoint, module, pixels[:AUDIT], batch_size, numeric=Numeric())
+            plain = held._replace(tap=None, compiled=None)
+            exact, _, _ = self._forward_all(checkpoint, plain, pixels[:AUDIT], batch_size, Numeric())
             audit = tuple(int(row) for row in exact.astype("<f2").argmax(1))
         return Inference(logits, seconds, used, audit, features)
 
-    def _module(self, checkpoint: Checkpoint) -> tuple[nn.Module, Tap | None]:
-        if checkpoint.fingerprint in self._resident:
-            self._resident.move_to_end(checkpoint.fingerprint)
-            module, _, tap = self._resident[checkpoint.fingerprint]
-            return module, tap
-        self._make_room(checkpoint.weights_bytes)
+    def _held(self, checkpoint: Checkpoint) -> Resident:
+        if (resident := self._resident.use(checkpoint.fingerprint)) is not None:
+            return resident
+        self._resident.make_room(checkpoint.weights_bytes)
         with fetched(checkpoint.weights_digest, self._objects) as weights:
             module = load(checkpoint.candidate, weights)
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        self._make_room(size)  # again: a file of half precision takes twice its size
+        self._resident.make_room(size)  # again: a file of half precision takes twice its size
         if self._is_channels_last(checkpoint.candidate.numeric):
             module = module.to(memory_format=torch.channels_last)
         try:
@@ -123,28 +126,19 @@ class Predictor:
                 tap = Tap(module, checkpoint.candidate.classes, checkpoint.candidate.features)
             except NoFeatures as error:
                 raise self._without_features(checkpoint, error) from None
-        self._resident[checkpoint.fingerprint] = (module, size, tap)
-        return module, tap
+        compiled: Compiled | None = None
+        if checkpoint.candidate.numeric.compiled:
+            from overlap.compiled import Compiled  # the compiler takes seconds to import
+
+            compiled = Compiled(checkpoint.id, module, tap, self._device)
+        return self._resident.add(checkpoint.fingerprint, Resident(module, size, tap, compiled))
 
     def _moved(self, module: nn.Module) -> nn.Module:
         try:
             return module.to(self._device)
         except torch.OutOfMemoryError:
-            self._resident.clear()
-            torch.cuda.empty_cache()
+            self._resident.leave()
         return module.to(self._device)
-
-    def _make_room(self, size: int) -> None:
-        while self._resident and sum(held for _, held, _ in self._resident.values()) + size > self._limit:
-            self._resident.popitem(last=False)
-
-    def _leave_alone(self, checkpoint: Checkpoint) -> bool:
-        """Evict all other checkpoints; whether there were any."""
-        others = [fingerprint for fingerprint in self._resident if fingerprint != checkpoint.fingerprint]
-        for fingerprint in others:
-            del self._resident[fingerprint]
-        torch.cuda.empty_cache()
-        return bool(others)
 
     def _too_small(self, checkpoint: Checkpoint, what: str) -> CheckpointError:
         return CheckpointError(
@@ -161,34 +155,39 @@ class Predictor:
     def _forward_all(
         self,
         checkpoint: Checkpoint,
-        module: nn.Module,
+        held: Resident,
         pixels: NDArray[np.uint8],
         batch_size: int,
-        tap: Tap | None = None,
         numeric: Numeric | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, int]:
         found_before = self._batch_sizes.get(checkpoint.fingerprint) or self._remembered.recall(checkpoint.candidate)
         size = tried = min(batch_size, found_before or batch_size)
         numeric = numeric or checkpoint.candidate.numeric
         scale = self._scale(checkpoint.preprocessing)
+        network = held.compiled or held.module
+        catch = held.tap and (held.compiled or held.tap)
         on_gpu = self._device.type == "cuda"
         logits = torch.empty((len(pixels), checkpoint.candidate.outputs), pin_memory=on_gpu)
         features: list[NDArray[np.float32]] = []
         start = 0
         while start < len(pixels):
+            some = pixels[start : start + size]
             try:
-                found = self._forward(checkpoint, numeric, module, pixels[start : start + size], scale)
+                found = self._forward(
+                    checkpoint, numeric, network, some if network is held.module else filled(some, size), scale
+                )[: len(some)]
+                if catch is not None:
+                    features.append(catch.taken(len(some)).cpu().numpy())
             except torch.OutOfMemoryError:
                 found = None
+            except NoFeatures as error:
+                raise self._without_features(checkpoint, error) from None
             if found is not None:
                 logits[start : start + size].copy_(found, non_blocking=True)
-                if tap is not None:
-                    try:
-                        features.append(tap.taken(len(found)).cpu().numpy())
-                    except NoFeatures as error:
-                        raise self._without_features(checkpoint, error) from None
                 start += size
-            elif not self._leave_alone(checkpoint):  # not within the handler: the error holds what did not fit
+            elif not self._resident.leave(
+                but=checkpoint.fingerprint
+            ):  # not within the handler: the error holds what did not fit
                 if size == 1:
                     raise self._too_small(checkpoint, "one image does")
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2
@@ -207,17 +206,19 @@ class Predictor:
         self,
         checkpoint: Checkpoint,
         numeric: Numeric,
-        module: nn.Module,
+        network: nn.Module | Compiled,
         pixels: NDArray[np.uint8],
         scale: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         mean, std = scale
-        with torch.inference_mode(), in_force(numeric, self._device):
+        # CUDA graphs are recorded with tensors that are none of inference mode.
+        without_gradients = torch.inference_mode() if isinstance(network, nn.Module) else torch.no_grad()
+        with without_gradients, in_force(numeric, self._device):
             batch = self._feed.bring(pixels).permute(0, 3, 1, 2)  # which is channels_last as it comes
             batch = (batch if self._is_channels_last(numeric) else batch.contiguous()).float()
             try:
-                output = module(batch.sub_(mean).div_(std))
-            except (torch.OutOfMemoryError, torch.AcceleratorError):
+                output = network(batch.sub_(mean).div_(std))
+            except (torch.OutOfMemoryError, torch.AcceleratorError, CheckpointError, NoFeatures):
                 raise
             except Exception as error:  # a user's module may raise anything; it must not take its neighbours down
                 raise CheckpointError(f"checkpoint '{checkpoint.id}': forward raised {gist(error)}") from error

@@ -42,15 +42,17 @@ def in_force(numeric: Numeric, device: torch.device) -> Iterator[None]:
 def keep_classifier_exact(module: nn.Module, classes: int) -> None:
     """Run the classifier in float32 whatever autocast says around it."""
     for classifier in named_classifiers(module) or layers_of(module, classes):
-        exact: Callable[..., Any] = classifier.forward
+        classifier.forward = _in_float32(classifier.forward)
 
-        def forward(
-            features: torch.Tensor, *rest: Any, exact: Callable[..., Any] = exact, **named: Any
-        ) -> torch.Tensor | Any:
-            with torch.autocast(features.device.type, enabled=False):
-                return exact(features.float(), *rest, **named)
 
-        classifier.forward = forward
+def _in_float32(exact: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer's forward pass, in float32; held in a closure, as torch's compiler keeps default arguments for ever."""
+
+    def forward(features: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor | Any:
+        with torch.autocast(features.device.type, enabled=False):
+            return exact(features.float(), *rest, **named)
+
+    return forward
 
 
 def named_classifiers(module: nn.Module) -> list[nn.Module]:
