@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from overlap.ahead import Ahead, State
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
 from overlap.feeding import Feed
@@ -25,12 +26,13 @@ from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
-from overlap.zoo.fetching import fetched
 from overlap.zoo.loading import load
 from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 BATCH_SIZES = {"cuda": 128, "cpu": 16}
@@ -59,12 +61,21 @@ class Inference:
 class Predictor:
     """One device with the checkpoints that are resident on it."""
 
-    def __init__(self, objects: Objects, device: str, resident_bytes: int) -> None:
-        self._objects = objects
+    def __init__(self, objects: Objects, device: str, resident_bytes: int, ahead_bytes: int = 0) -> None:
+        """Nothing is resident yet.
+
+        Args:
+            objects: where weights are.
+            device: `cpu` or `cuda`.
+            resident_bytes: of the checkpoints that stay on the device.
+            ahead_bytes: of host memory for the one that is prepared, where the device is no CPU; on a CPU it counts
+                among the resident ones.
+        """
         self._device = torch.device(device)
         self._feed = Feed(self._device)
-        self._limit = resident_bytes
         self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
+        host_limit = None if self._device.type == "cpu" else ahead_bytes
+        self._ahead = Ahead(objects, self._built, self._resident, resident_bytes, host_limit)
         self._batch_sizes: dict[str, int] = {}
         name, memory = self._device.type, 0
         if self._device.type == "cuda":
@@ -75,6 +86,11 @@ class Predictor:
     def resident(self) -> tuple[str, ...]:
         """Fingerprints of the checkpoints that need not be loaded, the one used last at the end."""
         return tuple(self._resident)
+
+    @property
+    def ahead(self) -> Ahead:
+        """What is brought for the checkpoint after this one; another thread may have it bring."""
+        return self._ahead
 
     def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
         """Run a checkpoint over prepared images.
@@ -100,18 +116,23 @@ class Predictor:
         return Inference(logits, seconds, used, audit, features)
 
     def _module(self, checkpoint: Checkpoint) -> tuple[nn.Module, Tap | None]:
-        if checkpoint.fingerprint in self._resident:
-            self._resident.move_to_end(checkpoint.fingerprint)
-            module, _, tap = self._resident[checkpoint.fingerprint]
+        held = self._ahead.used(checkpoint.fingerprint)
+        if held is not None:
+            module, _, tap = held
             return module, tap
-        self._make_room(checkpoint.weights_bytes)
-        with fetched(checkpoint.weights_digest, self._objects) as weights:
-            module = load(checkpoint.candidate, weights)
+        with self._ahead.turn(checkpoint) as module:
+            return self._taken_in(checkpoint, module)
+
+    def _built(self, checkpoint: Checkpoint, weights: Path | State) -> nn.Module:
+        module = load(checkpoint.candidate, weights)
+        if self._is_channels_last(checkpoint.candidate.numeric):
+            return module.to(memory_format=torch.channels_last)
+        return module
+
+    def _taken_in(self, checkpoint: Checkpoint, module: nn.Module) -> tuple[nn.Module, Tap | None]:
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        self._make_room(size)  # again: a file of half precision takes twice its size
-        if self._is_channels_last(checkpoint.candidate.numeric):
-            module = module.to(memory_format=torch.channels_last)
+        self._ahead.make_room(size)  # again: a file of half precision takes twice its size
         try:
             module = self._moved(module)
         except torch.OutOfMemoryError:
@@ -134,15 +155,11 @@ class Predictor:
             torch.cuda.empty_cache()
         return module.to(self._device)
 
-    def _make_room(self, size: int) -> None:
-        while self._resident and sum(held for _, held, _ in self._resident.values()) + size > self._limit:
-            self._resident.popitem(last=False)
-
     def _leave_alone(self, checkpoint: Checkpoint) -> bool:
         """Evict all other checkpoints; whether there were any."""
         others = [fingerprint for fingerprint in self._resident if fingerprint != checkpoint.fingerprint]
         for fingerprint in others:
-            del self._resident[fingerprint]
+            self._resident.pop(fingerprint, None)  # which the thread that brings another may have let go
         torch.cuda.empty_cache()
         return bool(others)
 
