@@ -11,16 +11,15 @@ with the factory's tensors read. Not guaranteed: that anything was brought.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from overlap.residents import Residents
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.fetching import fetched
@@ -41,30 +40,25 @@ class Brought:
 
 
 class Ahead:
-    """What is resident on one device, and beside it in host memory the checkpoint that is wanted next."""
+    """The checkpoint that is wanted next, beside those that are resident on one device."""
 
-    def __init__(
-        self, objects: Objects, build: Build, resident: OrderedDict[str, Any], limit: int, host_limit: int | None
-    ) -> None:
+    def __init__(self, objects: Objects, build: Build, residents: Residents, host_limit: int | None) -> None:
         """Nothing is brought yet.
 
         Args:
             objects: where weights are.
             build: makes a module.
-            resident: what the device holds by fingerprint, the one used last at the end; item 1 of each is its bytes.
-            limit: bytes of what is resident.
+            residents: what the device holds.
             host_limit: bytes of what is brought, where the device has memory of its own; None counts it among the
                 resident.
         """
         self._objects = objects
         self._build = build
-        self._resident = resident
-        self._limit = limit
+        self._residents = residents
         self._host_limit = host_limit
         self._brought: Brought | None = None
         self._asked: str | None = None
         self._building = threading.Lock()
-        self._moving = threading.Lock()
 
     @property
     def fingerprint(self) -> str | None:
@@ -85,15 +79,6 @@ class Ahead:
                 self._brought = None
                 self._brought = self._made(checkpoint, weights)
 
-    def used(self, fingerprint: str) -> Any | None:
-        """What is resident of a checkpoint, from now on the one used last; None where nothing is."""
-        self._asked = fingerprint
-        with self._moving:
-            if fingerprint not in self._resident:
-                return None
-            self._resident.move_to_end(fingerprint)
-            return self._resident[fingerprint]
-
     @contextmanager
     def turn(self, checkpoint: Checkpoint) -> Iterator[nn.Module]:
         """The module of a checkpoint, on the host, brought or built now; nothing is brought while the block runs.
@@ -103,25 +88,30 @@ class Ahead:
             DamagedObject: the store lost its weights, or holds other bytes under their name.
             StoreError: the store cannot be reached.
         """
-        with self._building:
-            brought = self._brought
-            if brought is not None and brought.fingerprint == checkpoint.fingerprint:
-                self._brought = None
-                what = brought.what
-                yield what if isinstance(what, nn.Module) else self._build(checkpoint, what)
-                return
-        # The file first and then the lock, as in `bring`: in another order each could wait for the other.
-        with fetched(checkpoint.weights_digest, self._objects) as weights, self._building:
-            self.make_room(checkpoint.weights_bytes)
-            yield self._build(checkpoint, weights)
+        self._asked = checkpoint.fingerprint
+        try:
+            with self._building:
+                if (what := self._taken(checkpoint)) is not None:
+                    yield what if isinstance(what, nn.Module) else self._build(checkpoint, what)
+                    return
+            # The file first and then the lock, as in `bring`: in another order each could wait for the other.
+            with fetched(checkpoint.weights_digest, self._objects) as weights, self._building:
+                self.make_room(checkpoint.weights_bytes)
+                yield self._build(checkpoint, weights)
+        finally:
+            self._asked = None
 
     def make_room(self, size: int) -> None:
-        """Let go of what is resident, least recently used first and of what is brought last, until so much more fits.
+        """Have residents leave, least recently used first and what is brought last, until so much more fits.
 
         Args:
             size: bytes.
         """
-        if not self._evict(size) and self._host_limit is None:
+        if self._host_limit is not None:
+            self._residents.make_room(size)
+            return
+        brought = self._brought
+        if not self._residents.make_room(size + (0 if brought is None else brought.bytes)):
             self._brought = None
 
     def forget(self) -> None:
@@ -131,22 +121,18 @@ class Ahead:
 
     def _has_room(self, size: int) -> bool:
         """Whether so many bytes may be brought; where they count among the resident, all but the one in use may go."""
-        return self._evict(size, keep=1) if self._host_limit is None else size <= self._host_limit
-
-    def _evict(self, size: int, keep: int = 0) -> bool:
-        brought = self._brought
-        size += brought.bytes if brought is not None and self._host_limit is None else 0
-        with self._moving:
-            while len(self._resident) > keep and self._held() + size > self._limit:
-                self._resident.popitem(last=False)
-            return self._held() + size <= self._limit
-
-    def _held(self) -> int:
-        return sum(each[1] for each in self._resident.values())
+        return self._residents.make_room(size, keep=1) if self._host_limit is None else size <= self._host_limit
 
     def _is_here(self, checkpoint: Checkpoint) -> bool:
         fingerprint = checkpoint.fingerprint
-        return fingerprint in (self._asked, self.fingerprint) or fingerprint in self._resident
+        return fingerprint in (self._asked, self.fingerprint) or fingerprint in self._residents
+
+    def _taken(self, checkpoint: Checkpoint) -> nn.Module | State | None:
+        brought = self._brought
+        if brought is None or brought.fingerprint != checkpoint.fingerprint:
+            return None
+        self._brought = None
+        return brought.what
 
     def _made(self, checkpoint: Checkpoint, weights: Path) -> Brought | None:
         candidate = checkpoint.candidate

@@ -3,14 +3,13 @@
 Guarantees: logits come from the numeric mode the checkpoint's fingerprint names (TF32 off unless it says otherwise,
 classifier in float32 always); rows are those of the pixels, in order; the split into forward passes depends only on
 the batch size (and on what the device can hold), so that the same machine gives the same bits again. Memory: as many
-checkpoints as fit the given bytes stay resident, least recently used out first; where the device runs out of memory,
-first the others leave it, then the batch is halved.
+checkpoints as fit the given bytes stay resident (see `residents`), with the one that is wanted next brought beside them
+(see `ahead`); where the device runs out of memory, first the others leave it, then the batch is halved.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from overlap.errors import CheckpointError, gist
 from overlap.feeding import Feed
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
+from overlap.residents import Resident, Residents
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.loading import load
@@ -73,9 +73,10 @@ class Predictor:
         """
         self._device = torch.device(device)
         self._feed = Feed(self._device)
-        self._resident: OrderedDict[str, tuple[nn.Module, int, Tap | None]] = OrderedDict()
+        self._resident = Residents(resident_bytes)
         host_limit = None if self._device.type == "cpu" else ahead_bytes
-        self._ahead = Ahead(objects, self._built, self._resident, resident_bytes, host_limit)
+        self.ahead = Ahead(objects, self._built, self._resident, host_limit)
+        """What is brought for the checkpoint after this one; another thread may have it bring."""
         self._batch_sizes: dict[str, int] = {}
         name, memory = self._device.type, 0
         if self._device.type == "cuda":
@@ -86,11 +87,6 @@ class Predictor:
     def resident(self) -> tuple[str, ...]:
         """Fingerprints of the checkpoints that need not be loaded, the one used last at the end."""
         return tuple(self._resident)
-
-    @property
-    def ahead(self) -> Ahead:
-        """What is brought for the checkpoint after this one; another thread may have it bring."""
-        return self._ahead
 
     def predict(self, checkpoint: Checkpoint, pixels: NDArray[np.uint8], batch_size: int | None = None) -> Inference:
         """Run a checkpoint over prepared images.
@@ -104,7 +100,7 @@ class Predictor:
             CheckpointError: it cannot be loaded, raises, runs out of memory with one image, returns anything but
                 (images, classes of its head), or has no features that can be found where they are wanted.
         """
-        module, tap = self._module(checkpoint)
+        module, _, tap = self._held(checkpoint)
         started = time.perf_counter()
         batch_size = batch_size or BATCH_SIZES[self._device.type]
         logits, features, used = self._forward_all(checkpoint, module, pixels, batch_size, tap)
@@ -115,12 +111,10 @@ class Predictor:
             audit = tuple(int(row) for row in exact.astype("<f2").argmax(1))
         return Inference(logits, seconds, used, audit, features)
 
-    def _module(self, checkpoint: Checkpoint) -> tuple[nn.Module, Tap | None]:
-        held = self._ahead.used(checkpoint.fingerprint)
-        if held is not None:
-            module, _, tap = held
-            return module, tap
-        with self._ahead.turn(checkpoint) as module:
+    def _held(self, checkpoint: Checkpoint) -> Resident:
+        if (resident := self._resident.use(checkpoint.fingerprint)) is not None:
+            return resident
+        with self.ahead.turn(checkpoint) as module:
             return self._taken_in(checkpoint, module)
 
     def _built(self, checkpoint: Checkpoint, weights: Path | State) -> nn.Module:
@@ -129,10 +123,10 @@ class Predictor:
             return module.to(memory_format=torch.channels_last)
         return module
 
-    def _taken_in(self, checkpoint: Checkpoint, module: nn.Module) -> tuple[nn.Module, Tap | None]:
+    def _taken_in(self, checkpoint: Checkpoint, module: nn.Module) -> Resident:
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        self._ahead.make_room(size)  # again: a file of half precision takes twice its size
+        self.ahead.make_room(size)  # again: a file of half precision takes twice its size
         try:
             module = self._moved(module)
         except torch.OutOfMemoryError:
@@ -144,24 +138,14 @@ class Predictor:
                 tap = Tap(module, checkpoint.candidate.classes, checkpoint.candidate.features)
             except NoFeatures as error:
                 raise self._without_features(checkpoint, error) from None
-        self._resident[checkpoint.fingerprint] = (module, size, tap)
-        return module, tap
+        return self._resident.add(checkpoint.fingerprint, Resident(module, size, tap))
 
     def _moved(self, module: nn.Module) -> nn.Module:
         try:
             return module.to(self._device)
         except torch.OutOfMemoryError:
-            self._resident.clear()
-            torch.cuda.empty_cache()
+            self._resident.leave()
         return module.to(self._device)
-
-    def _leave_alone(self, checkpoint: Checkpoint) -> bool:
-        """Evict all other checkpoints; whether there were any."""
-        others = [fingerprint for fingerprint in self._resident if fingerprint != checkpoint.fingerprint]
-        for fingerprint in others:
-            self._resident.pop(fingerprint, None)  # which the thread that brings another may have let go
-        torch.cuda.empty_cache()
-        return bool(others)
 
     def _too_small(self, checkpoint: Checkpoint, what: str) -> CheckpointError:
         return CheckpointError(
@@ -205,7 +189,7 @@ class Predictor:
                     except NoFeatures as error:
                         raise self._without_features(checkpoint, error) from None
                 start += size
-            elif not self._leave_alone(checkpoint):  # not within the handler: the error holds what did not fit
+            elif not self._resident.leave(checkpoint.fingerprint):  # not in the handler: the error holds what was large
                 if size == 1:
                     raise self._too_small(checkpoint, "one image does")
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2

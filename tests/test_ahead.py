@@ -137,7 +137,7 @@ def test_a_module_that_was_brought_gives_the_same_bits(
     assert loads == ["net-0"]
     assert predictor.ahead.fingerprint == checkpoint.fingerprint
     assert predictor.resident == ()
-    objects.delete(layout.weights(checkpoint.weights_digest))  # nothing is read again
+    objects.delete([layout.weights(checkpoint.weights_digest)])  # nothing is read again
     assert logits(predictor, checkpoint) == expected
     assert loads == ["net-0"]
     assert predictor.resident == (checkpoint.fingerprint,)
@@ -156,9 +156,10 @@ def test_of_a_factory_the_tensors_are_read_and_its_code_runs_in_its_turn(nets: P
     beside(lambda: predictor.ahead.bring(checkpoint))
     assert predictor.ahead.fingerprint == checkpoint.fingerprint
     assert ahead_nets.BUILT == []
-    objects.delete(layout.weights(checkpoint.weights_digest))
+    objects.delete([layout.weights(checkpoint.weights_digest)])
     assert logits(predictor, checkpoint) == expected
-    assert [threading.main_thread()] == ahead_nets.BUILT
+    (builder,) = ahead_nets.BUILT
+    assert builder is threading.main_thread()
 
 
 def test_a_pickle_waits_for_its_turn(tmp_path: Path, objects: Objects, loads: list[str]) -> None:
@@ -173,7 +174,7 @@ def test_a_pickle_waits_for_its_turn(tmp_path: Path, objects: Objects, loads: li
 
 
 def _lost(checkpoint: Checkpoint, objects: Objects) -> Checkpoint:
-    objects.delete(layout.weights(checkpoint.weights_digest))
+    objects.delete([layout.weights(checkpoint.weights_digest)])
     return checkpoint
 
 
@@ -260,7 +261,7 @@ def test_who_asks_for_what_is_coming_waits(
     checkpoint = library(tmp_path, objects)
     expected = logits(Predictor(objects, "cpu", ROOMY), checkpoint)
     predictor, begun, asked = Predictor(objects, "cpu", ROOMY), threading.Event(), threading.Event()
-    load, used = inference.load, Ahead.used
+    load, turn = inference.load, Ahead.turn
     loads.clear()
 
     def slow(candidate: Any, weights: Any) -> Any:
@@ -268,13 +269,12 @@ def test_who_asks_for_what_is_coming_waits(
         assert asked.wait(60)
         return load(candidate, weights)
 
-    def ask(ahead: Ahead, fingerprint: str) -> Any:
-        found = used(ahead, fingerprint)
+    def ask(ahead: Ahead, checkpoint: Checkpoint) -> Any:
         asked.set()
-        return found
+        return turn(ahead, checkpoint)
 
     monkeypatch.setattr(inference, "load", slow)
-    monkeypatch.setattr(Ahead, "used", ask)
+    monkeypatch.setattr(Ahead, "turn", ask)
     thread = threading.Thread(target=predictor.ahead.bring, args=(checkpoint,))
     thread.start()
     assert begun.wait(60)
@@ -370,7 +370,7 @@ def test_beside_a_device_with_memory_of_its_own_it_has_a_limit_of_its_own(tmp_pa
     predictor = Predictor(objects, "cpu", 0)
     logits(predictor, resident)
     for limit, fits in ((int(0.9 * size), False), (int(1.1 * size), True)):
-        ahead = Ahead(objects, predictor._built, predictor._resident, 0, limit)
+        ahead = Ahead(objects, predictor._built, predictor._resident, limit)
         ahead.bring(checkpoint)
         assert (ahead.fingerprint == checkpoint.fingerprint) is fits
         assert predictor.resident == (resident.fingerprint,)
