@@ -10,7 +10,7 @@ than need be, never larger than what ran.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from overlap.errors import StoreError
@@ -61,7 +61,7 @@ class BatchSizes:
             "architecture": candidate.architecture.identity(),
             "classes": candidate.classes,
             "input_size": candidate.preprocessing.input_size,
-            "numeric": asdict(candidate.numeric),
+            "numeric": candidate.numeric.identity(),
             "device": self.device,
             "memory": self.memory,
         }

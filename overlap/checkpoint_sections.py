@@ -66,6 +66,8 @@ class Description(Section):
     """The same as a file: a WordNet id a line, by class number of the head."""
     features: Flag | Annotated[str, Field(min_length=1)] = True
     """Where the study stores any: false for none of this checkpoint, or the layer that makes its logits by name."""
+    compile: Flag = True
+    """Where the study compiles networks: false for this one as it is."""
     head: Literal["linear_probe"] | None = None
     """How a backbone without a classifier gets one: fitted on the study's set with the role train."""
     templates: Annotated[tuple[Template, ...], Several] = ()

@@ -58,3 +58,10 @@ class Feed:
         batch.record_stream(computing)
         self._given += 1
         return batch
+
+
+def filled(pixels: NDArray[np.uint8], images: int) -> NDArray[np.uint8]:
+    """A batch of so many images: those given, then the last of them again and again."""
+    if len(pixels) >= images:
+        return pixels
+    return np.concatenate([pixels, np.repeat(pixels[-1:], images - len(pixels), axis=0)])

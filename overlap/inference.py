@@ -20,7 +20,7 @@ from torch import nn
 from overlap.ahead import Ahead, State
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
-from overlap.feeding import Feed
+from overlap.feeding import Feed, filled
 from overlap.penultimate import NoFeatures, Tap
 from overlap.precision import in_force, keep_classifier_exact
 from overlap.residents import Resident, Residents
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from overlap.compiled import Compiled
 
 BATCH_SIZES = {"cuda": 128, "cpu": 16}
 """Images per forward pass by kind of device, where the study does not say; more than this leaves a CPU's caches."""
@@ -49,7 +51,7 @@ class Inference:
     logits: NDArray[np.float32]
     """Shape (images, classes)."""
     seconds: float
-    """Wall time of the forward passes, without loading the weights."""
+    """Wall time of the forward passes, without loading the weights and without compiling."""
     batch_size: int
     """Images per forward pass that the device could hold."""
     audit: tuple[int, ...] = ()
@@ -97,17 +99,21 @@ class Predictor:
             batch_size: images per forward pass; that of `BATCH_SIZES` without it.
 
         Raises:
-            CheckpointError: it cannot be loaded, raises, runs out of memory with one image, returns anything but
-                (images, classes of its head), or has no features that can be found where they are wanted.
+            CheckpointError: it cannot be loaded or compiled, raises, runs out of memory with one image, returns
+                anything but (images, classes of its head), or has no features that can be found where they are wanted.
         """
-        module, _, tap = self._held(checkpoint)
+        held = self._held(checkpoint)
+        compiled_before = held.compiled.seconds if held.compiled else 0.0
         started = time.perf_counter()
         batch_size = batch_size or BATCH_SIZES[self._device.type]
-        logits, features, used = self._forward_all(checkpoint, module, pixels, batch_size, tap)
+        logits, features, used = self._forward_all(checkpoint, held, pixels, batch_size)
         seconds = time.perf_counter() - started
+        if held.compiled is not None:
+            seconds -= held.compiled.seconds - compiled_before
         audit: tuple[int, ...] = ()
         if not checkpoint.candidate.numeric.exact:
-            exact, _, _ = self._forward_all(checkpoint, module, pixels[:AUDIT], batch_size, numeric=Numeric())
+            plain = held._replace(tap=None, compiled=None)
+            exact, _, _ = self._forward_all(checkpoint, plain, pixels[:AUDIT], batch_size, Numeric())
             audit = tuple(int(row) for row in exact.astype("<f2").argmax(1))
         return Inference(logits, seconds, used, audit, features)
 
@@ -138,7 +144,12 @@ class Predictor:
                 tap = Tap(module, checkpoint.candidate.classes, checkpoint.candidate.features)
             except NoFeatures as error:
                 raise self._without_features(checkpoint, error) from None
-        return self._resident.add(checkpoint.fingerprint, Resident(module, size, tap))
+        compiled: Compiled | None = None
+        if checkpoint.candidate.numeric.compiled:
+            from overlap.compiled import Compiled  # the compiler takes seconds to import
+
+            compiled = Compiled(checkpoint.id, module, tap, self._device)
+        return self._resident.add(checkpoint.fingerprint, Resident(module, size, tap, compiled))
 
     def _moved(self, module: nn.Module) -> nn.Module:
         try:
@@ -162,32 +173,35 @@ class Predictor:
     def _forward_all(
         self,
         checkpoint: Checkpoint,
-        module: nn.Module,
+        held: Resident,
         pixels: NDArray[np.uint8],
         batch_size: int,
-        tap: Tap | None = None,
         numeric: Numeric | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, int]:
         found_before = self._batch_sizes.get(checkpoint.fingerprint) or self._remembered.recall(checkpoint.candidate)
         size = tried = min(batch_size, found_before or batch_size)
         numeric = numeric or checkpoint.candidate.numeric
         scale = self._scale(checkpoint.preprocessing)
+        network = held.compiled or held.module
+        catch = held.tap and (held.compiled or held.tap)
         on_gpu = self._device.type == "cuda"
         logits = torch.empty((len(pixels), checkpoint.candidate.outputs), pin_memory=on_gpu)
         features: list[NDArray[np.float32]] = []
         start = 0
         while start < len(pixels):
+            some = pixels[start : start + size]
             try:
-                found = self._forward(checkpoint, numeric, module, pixels[start : start + size], scale)
+                found = self._forward(
+                    checkpoint, numeric, network, some if network is held.module else filled(some, size), scale
+                )[: len(some)]
+                if catch is not None:
+                    features.append(catch.taken(len(some)).cpu().numpy())
             except torch.OutOfMemoryError:
                 found = None
+            except NoFeatures as error:
+                raise self._without_features(checkpoint, error) from None
             if found is not None:
                 logits[start : start + size].copy_(found, non_blocking=True)
-                if tap is not None:
-                    try:
-                        features.append(tap.taken(len(found)).cpu().numpy())
-                    except NoFeatures as error:
-                        raise self._without_features(checkpoint, error) from None
                 start += size
             elif not self._resident.leave(checkpoint.fingerprint):  # not in the handler: the error holds what was large
                 if size == 1:
@@ -208,17 +222,19 @@ class Predictor:
         self,
         checkpoint: Checkpoint,
         numeric: Numeric,
-        module: nn.Module,
+        network: nn.Module | Compiled,
         pixels: NDArray[np.uint8],
         scale: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         mean, std = scale
-        with torch.inference_mode(), in_force(numeric, self._device):
+        # CUDA graphs are recorded with tensors that are none of inference mode.
+        without_gradients = torch.inference_mode() if isinstance(network, nn.Module) else torch.no_grad()
+        with without_gradients, in_force(numeric, self._device):
             batch = self._feed.bring(pixels).permute(0, 3, 1, 2)  # which is channels_last as it comes
             batch = (batch if self._is_channels_last(numeric) else batch.contiguous()).float()
             try:
-                output = module(batch.sub_(mean).div_(std))
-            except (torch.OutOfMemoryError, torch.AcceleratorError):
+                output = network(batch.sub_(mean).div_(std))
+            except (torch.OutOfMemoryError, torch.AcceleratorError, CheckpointError, NoFeatures):
                 raise
             except Exception as error:  # a user's module may raise anything; it must not take its neighbours down
                 raise CheckpointError(f"checkpoint '{checkpoint.id}': forward raised {gist(error)}") from error

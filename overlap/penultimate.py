@@ -39,7 +39,7 @@ class Tap:
         """
         self._classes = classes
         self._caught: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
-        module.register_forward_pre_hook(lambda *_: self._caught.clear())  # what a pass left that ran out of memory
+        module.register_forward_pre_hook(lambda *_: self.forget())  # what a pass left that ran out of memory
         if layer == CLASSIFIER:
             self._named = named_classifiers(module)
         else:
@@ -59,7 +59,8 @@ class Tap:
         Raises:
             NoFeatures: the classifier was not called, or not with something for each image.
         """
-        caught, self._caught = self._caught, {}
+        caught = dict(self._caught)
+        self.forget()
         heads = [self._head(part, caught) for part in self._named] if self._named else [*caught][-1:]
         kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         for raw, pooled in (caught[head] for head in heads if head is not None):
@@ -71,6 +72,10 @@ class Tap:
         if len(features) != images:
             raise NoFeatures(f"its classifier was given {len(features)} vectors for {images} images")
         return features
+
+    def forget(self) -> None:
+        """Let go of what was caught; the dictionary stays the same one, as compiled code holds on to it."""
+        self._caught.clear()
 
     def _head(self, part: nn.Module, caught: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]]) -> nn.Module | None:
         """A named classifier; where it pools for itself what it is given, the layer within that makes the logits."""

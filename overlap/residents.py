@@ -1,11 +1,12 @@
 """Networks that need not be loaded: as many as fit the given bytes, least recently used out first.
 
-Guarantees: what leaves is let go of at once; two threads may ask at once. Weights are counted, as they are held; not
-what a pass needs beside them.
+Guarantees: what leaves is let go of at once, compiled code with it; two threads may ask at once. Weights are counted,
+as they are held; not what a pass or compiled code needs beside them.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
+    from overlap.compiled import Compiled
     from overlap.penultimate import Tap
 
 
@@ -26,6 +28,8 @@ class Resident(NamedTuple):
     bytes: int
     tap: Tap | None = None
     """Where features are wanted."""
+    compiled: Compiled | None = None
+    """In a compiled mode."""
 
 
 class Residents:
@@ -90,5 +94,6 @@ class Residents:
         return sum(held.bytes for held in self._held.values()) + size > self._limit
 
     def _let_go(self, fingerprints: list[str]) -> None:
-        for each in fingerprints:
-            del self._held[each]
+        were_compiled = [self._held.pop(each).compiled is not None for each in fingerprints]
+        if any(were_compiled):  # a compiler holds what it made in circles
+            gc.collect()

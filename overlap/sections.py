@@ -73,13 +73,16 @@ TOP_CLASSES = (65, 65534)
 
 
 class Predict(Section):
-    """How predictions are made; `dtype`, `decoder`, `output` and `features` are in fingerprints, the rest is not."""
+    """How predictions are made; `dtype`, `compile`, `decoder`, `output` and `features` are in fingerprints."""
 
     device: Literal["auto", "gpu", "cpu"] = "auto"
     """Whether predictors must have GPUs, must not, or have them where there are any. Recorded, not fingerprinted."""
 
     dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """float32 has TF32 off; the others are opt-in and their noise floor is measured and stored."""
+    compile: Flag = False
+    """Whether networks go through torch.compile, on a GPU with CUDA graphs; measured against plain float32 too. Part of
+    fingerprints where it is on."""
     decoder: Decoder = "pillow"
     """Of every checkpoint whose `preprocess` names none; part of every fingerprint. `pillow` is what networks are
     evaluated with everywhere; `torchvision` is more than twice as fast; close predictions may differ."""

@@ -1,7 +1,7 @@
 """The ensemble as a torch module: the weighted mean of its members' calibrated probabilities.
 
 Guarantees: images are decoded, resized and cropped by the code that the study predicts with, once for all members that
-see the same pixels; every member runs in its own numeric mode. No gradients.
+see the same pixels; every member runs in its own numeric mode, those that the study compiles as they are. No gradients.
 """
 
 from __future__ import annotations

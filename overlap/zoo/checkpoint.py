@@ -115,7 +115,7 @@ class Checkpoint:
             "architecture": self.candidate.architecture.identity(),
             "classes": self.candidate.classes,
             "preprocessing": asdict(self.candidate.preprocessing),
-            "numeric": asdict(self.candidate.numeric),
+            "numeric": self.candidate.numeric.identity(),
             "output": self.candidate.output,
             **({} if mapped is None else {"class_map": mapped.digest}),
         }

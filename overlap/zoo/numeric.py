@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -12,13 +13,22 @@ class Numeric:
     dtype: str = "float32"
     tf32: bool = False
     autocast: bool = False
+    compiled: bool = False
+    """Whether the network goes through torch.compile, which fuses layers: the same sums in another order."""
 
     @classmethod
-    def of(cls, name: str) -> Numeric:
-        """The mode that `predict.dtype` names."""
+    def of(cls, name: str, *, compiled: bool = False) -> Numeric:
+        """The mode that `predict.dtype` names, compiled or as it is."""
         if name == "tf32":
-            return cls(tf32=True)
-        return cls(dtype=name, autocast=name != "float32")
+            return cls(tf32=True, compiled=compiled)
+        return cls(dtype=name, autocast=name != "float32", compiled=compiled)
+
+    def identity(self) -> dict[str, Any]:
+        """As it stands in an identity: compiling is named only where it is done, as identities are older than it."""
+        fields = asdict(self)
+        if not self.compiled:
+            del fields["compiled"]
+        return fields
 
     @property
     def exact(self) -> bool:

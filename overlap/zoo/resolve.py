@@ -234,7 +234,7 @@ def _candidate(
         id=entry.id,
         architecture=architecture,
         preprocessing=override(replace(base, decoder=study.predict.decoder), entry.preprocess),
-        numeric=Numeric.of(study.predict.dtype),
+        numeric=Numeric.of(study.predict.dtype, compiled=study.predict.compile and entry.compile),
         classes=head,
         class_map=mapped,
         zero_shot=texts,
