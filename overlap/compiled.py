@@ -3,20 +3,22 @@
 Guarantees: the whole network is compiled as one graph, for one number of images, or it is refused; a pass of fewer
 images is filled up and cut again, so that nothing is compiled anew and no CUDA graph recorded anew; what a pass gives
 back is a copy, which the next pass does not write over. Compiled code hangs on a code object that belongs to one
-`Compiled`, and goes with it: it counts towards no limit of the process. Not guaranteed: the bits of the same network
-uncompiled, or of one compiled by another version of torch or another compiler.
+`Compiled`, and is let go of with it: it counts towards no limit of the process. Not guaranteed: the bits of the same
+network uncompiled, or of one compiled by another version of torch or another compiler.
 """
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from itertools import count
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 from torch import nn
+from torch._C._dynamo.eval_frame import reset_code
 from torch._dynamo.exc import RecompileError
 
 from overlap.errors import CheckpointError, gist
@@ -50,7 +52,8 @@ class Compiled:
         """
         self._name = name
         self._module, self._tap, self._device = module, tap, device
-        self._compiled: Callable[[torch.Tensor], tuple[Any, torch.Tensor | None, bool]] | None = None
+        self._compiled: Callable[..., tuple[Any, torch.Tensor | None, bool]] | None = None
+        self._code: CodeType | None = None
         self._shape: torch.Size | None = None
         self._features: torch.Tensor | None = None
         self.seconds = 0.0
@@ -68,7 +71,7 @@ class Compiled:
         """
         if images.shape != self._shape:
             self._prepare(images)
-        output, self._features = self._pass(images)
+        output, self._features = self._ask(images)
         return output
 
     def taken(self, images: int) -> torch.Tensor:
@@ -82,20 +85,25 @@ class Compiled:
             raise NoFeatures("no tap is in the compiled network")
         return features[:images]
 
+    def let_go(self) -> None:
+        """Forget what was compiled, with its CUDA graphs; the next pass compiles again."""
+        self._compiled, self._shape, self._features = None, None, None
+        if self._code is not None:
+            reset_code(self._code)  # the compiler's own caches keep code objects
+            self._code = None
+            gc.collect()  # and it holds what it made in circles
+
     def _prepare(self, images: torch.Tensor) -> None:
         """Compile for a shape; what a device cannot hold leaves nothing of it behind."""
         started = time.perf_counter()
-        self._compiled, self._shape = None, None
+        self.let_go()  # of what was compiled for another shape
         self._plain(images[:1])  # what the network itself complains of is told in its own words
         try:
-            self._compiled = torch.compile(
-                _of_its_own(_traced(self._module, self._tap)),
-                fullgraph=True,
-                dynamic=False,
-                options=OPTIONS[self._device.type],
-            )
+            own = _of_its_own(_pass)
+            self._code = own.__code__
+            self._compiled = torch.compile(own, fullgraph=True, dynamic=False, options=OPTIONS[self._device.type])
             for _ in range(WARM[self._device.type]):
-                self._pass(images)
+                self._ask(images)
         except (torch.OutOfMemoryError, torch.AcceleratorError, CheckpointError):
             self._compiled = None
             raise
@@ -114,7 +122,7 @@ class Compiled:
         if self._tap is not None:
             self._tap.taken(len(images))
 
-    def _pass(self, images: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
+    def _ask(self, images: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
         assert self._compiled is not None
         if self._tap is not None:
             self._tap.forget()  # of a pass of the network as it is
@@ -122,7 +130,7 @@ class Compiled:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch._dynamo.config.patch(error_on_recompile=True):
             try:
-                output, features, is_compiled = self._compiled(images)
+                output, features, is_compiled = self._compiled(self._module, self._tap, images)
             except RecompileError:
                 raise self._not_compiled("what it does changes from pass to pass") from None
         if not is_compiled:
@@ -137,17 +145,15 @@ class Compiled:
         )
 
 
-def _traced(module: nn.Module, tap: Tap | None) -> Callable[[torch.Tensor], tuple[Any, torch.Tensor | None, bool]]:
-    def run(images: torch.Tensor) -> tuple[Any, torch.Tensor | None, bool]:
-        output = module(images)
-        features = None if tap is None else tap.taken(len(images))
-        return output, features, torch.compiler.is_compiling()
-
-    return run
+def _pass(module: nn.Module, tap: Tap | None, images: torch.Tensor) -> tuple[Any, torch.Tensor | None, bool]:
+    """What is compiled; the module is an argument, for whatever keeps the function is not to keep the module."""
+    output = module(images)
+    features = None if tap is None else tap.taken(len(images))
+    return output, features, torch.compiler.is_compiling()
 
 
 def _of_its_own(function: Any) -> Any:
-    """The same function with a code object of its own: closures of one place share theirs, and what hangs on it."""
+    """The same function with a code object of its own, for compiled code to hang on and to go with."""
     code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
     return FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
 

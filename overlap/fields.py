@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 
-Decoder = Literal["pillow", "torchvision"]
+Decoder = Literal["pillow", "torchvision", "nvjpeg"]
 """How images become pixels; see `zoo.decoders`."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -6,7 +6,6 @@ as they are held; not what a pass or compiled code needs beside them.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -94,6 +93,7 @@ class Residents:
         return sum(held.bytes for held in self._held.values()) + size > self._limit
 
     def _let_go(self, fingerprints: list[str]) -> None:
-        were_compiled = [self._held.pop(each).compiled is not None for each in fingerprints]
-        if any(were_compiled):  # a compiler holds what it made in circles
-            gc.collect()
+        for fingerprint in fingerprints:
+            compiled = self._held.pop(fingerprint).compiled
+            if compiled is not None:
+                compiled.let_go()

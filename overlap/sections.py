@@ -85,7 +85,8 @@ class Predict(Section):
     fingerprints where it is on."""
     decoder: Decoder = "pillow"
     """Of every checkpoint whose `preprocess` names none; part of every fingerprint. `pillow` is what networks are
-    evaluated with everywhere; `torchvision` is more than twice as fast; close predictions may differ."""
+    evaluated with everywhere; `torchvision` is more than twice as fast, `nvjpeg` has GPUs decode; close predictions may
+    differ."""
     gpus_per_worker: Number = Field(default=1, ge=0)
     output: Literal["logits", "top"] = "logits"
     """What is stored of an image: all logits, or the 64 largest with moments of the others, and all of a sample of the
@@ -104,6 +105,10 @@ class Predict(Section):
     def _gpus_if_wanted(self) -> Predict:
         if self.device == "gpu" and self.gpus_per_worker == 0:
             raise ValueError('device = "gpu" needs gpus_per_worker above 0; give a share of a GPU, or leave it out')
+        if self.device == "cpu" and self.decoder == "nvjpeg":
+            raise ValueError(
+                'decoder = "nvjpeg" needs GPUs, which device = "cpu" declines; take decoder = "torchvision"'
+            )
         return self
 
 

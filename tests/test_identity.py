@@ -104,6 +104,7 @@ OTHERS = {
     "numeric.tf32": with_candidate(numeric=Numeric(tf32=True)),
     "output": with_candidate(features="classifier"),
     "numeric.autocast": with_candidate(numeric=Numeric(autocast=True)),
+    "numeric.compiled": with_candidate(numeric=Numeric(compiled=True)),
 }
 
 

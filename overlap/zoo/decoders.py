@@ -2,7 +2,9 @@
 
 `pillow` is the reference: what timm's and torchvision's own loaders do, bit for bit. `torchvision` decodes JPEGs to
 the same pixels (both end in libjpeg) and resizes tensors of bytes, more than twice as fast; here and there a resized
-value then differs by a few levels. The decoder is in the fingerprint, since a close prediction may differ.
+value then differs by a few levels. `nvjpeg` has a GPU do both (see `images.hardware`); a single image, as an exported
+ensemble is shown it, is decoded by the CPU as by `torchvision`. The decoder is in the fingerprint, since a close
+prediction may differ.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PILLOW, NVJPEG = "pillow", "nvjpeg"
 JPEG = b"\xff\xd8"
 
 Pixels = Callable[[Any], "NDArray[np.uint8]"]
@@ -29,7 +32,7 @@ def open_image(data: bytes, decoder: str) -> Any:
     Raises:
         Exception: of any kind, for damaged bytes.
     """
-    if decoder == "torchvision":
+    if decoder != PILLOW:
         return _tensor(data)
     from PIL import Image
 
@@ -39,7 +42,7 @@ def open_image(data: bytes, decoder: str) -> Any:
 
 def prepare(geometry: Any, decoder: str) -> Pixels:
     """Carry out a geometry of timm's or torchvision's transforms on what `open_image` gives."""
-    if decoder == "torchvision":
+    if decoder != PILLOW:
         steps = [_on_tensors(step) for step in geometry.transforms]
         return lambda image: _apply(steps, image)
     return lambda image: np.asarray(geometry(image), dtype=np.uint8)
@@ -55,13 +58,13 @@ def _tensor(data: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # they move to another package
             return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    return pil_to_tensor(open_image(data, "pillow"))
+    return pil_to_tensor(open_image(data, PILLOW))
 
 
 def _apply(steps: list[Callable[[Any], Any]], image: Any) -> NDArray[np.uint8]:
     for step in steps:
         image = step(image)
-    return np.asarray(image.permute(1, 2, 0).numpy(), dtype=np.uint8)
+    return np.asarray(image.permute(1, 2, 0).cpu().numpy(), dtype=np.uint8)
 
 
 def _on_tensors(step: Any) -> Callable[[Any], Any]:

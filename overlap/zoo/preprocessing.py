@@ -34,7 +34,7 @@ class Preprocessing:
     """Explicit length of the shorter side before the crop, in pixels."""
     interpolation: str = "bicubic"
     decoder: str = "pillow"
-    """`pillow`, or `torchvision` (see `decoders`)."""
+    """`pillow`, `torchvision` or `nvjpeg` (see `decoders`)."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -120,7 +120,7 @@ def override(base: Preprocessing, wish: Preprocess) -> Preprocessing:
             f"the shorter side is resized to {changed.resize}, less than the crop of "
             f"{changed.input_size[0]}x{changed.input_size[1]}; give preprocess.resize or preprocess.crop_pct"
         )
-    if changed.decoder == "torchvision" and changed.interpolation == "lanczos":
+    if changed.decoder != "pillow" and changed.interpolation == "lanczos":
         raise CheckpointError("tensors are not resized by lanczos; give preprocess.decoder = 'pillow'")
     if changed.crop_mode != "border":
         if "fill" in given:

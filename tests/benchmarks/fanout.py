@@ -41,7 +41,7 @@ from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan, location, make_plan, refresh
 from workflows.predicting.crew import Crew
 from workflows.predicting.fanout import FanOut
-from workflows.predicting.worker import decode_shard
+from workflows.predicting.decoding import decode_shard
 
 INPUT = 128
 CHEAP: tuple[tuple[str, dict[str, int]], ...] = (

@@ -21,10 +21,11 @@ from overlap.store.ledger import Record
 from overlap.store.objects import open_objects
 from workflows.nodes.cluster import on
 from workflows.plan import Plan, location
+from workflows.predicting import decoding
 from workflows.predicting.crew import Crew, Worker
 from workflows.predicting.logbook import Logbook
 from workflows.predicting.reports import Decoded, Report
-from workflows.predicting.worker import Context, decode_shard
+from workflows.predicting.worker import Context
 from workflows.scheduling.backlog import jobs
 from workflows.scheduling.holdings import Decode
 from workflows.scheduling.leases import ATTEMPTS, Lease, Schedule
@@ -149,8 +150,7 @@ class FanOut:
             for batch in self._schedule.droppable(name):
                 self._batches.pop((name, batch), None)
             while (decode := self._schedule.next_decode(name)) is not None:
-                options = decode_shard.options(num_returns=1 + len(decode.signatures), scheduling_strategy=on(node))
-                said, *batches = options.remote(self._shards[decode.shard], decode.signatures, endpoint)
+                said, batches = decoding.send(self._shards[decode.shard], decode, node, endpoint)
                 self._decodes[said] = (name, decode, batches)
         for worker in self._crew.workers:
             while worker.node.id in stirred and len(worker.leases) < QUEUED:
@@ -225,6 +225,8 @@ class FanOut:
             if self._lost_decodes[decode.shard] >= ATTEMPTS:
                 self._spoil(decode, f"decoding it ended its process again and again ({type(error).__name__})")
             return
+        if decoded.unfit is not None:
+            raise StudyError(decoded.unfit)
         if decoded.store_error is not None:
             self._store_error = decoded.store_error
         elif decoded.error is not None:

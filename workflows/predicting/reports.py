@@ -13,6 +13,8 @@ class Decoded:
     error: str | None = None
     """The shard cannot be read by anybody."""
     store_error: str | None = None
+    unfit: str | None = None
+    """Why this node can decode nothing."""
 
 
 @dataclass(frozen=True)

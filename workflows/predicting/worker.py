@@ -1,7 +1,7 @@
-"""What runs on the workers of a fan-out: decoding a shard, and predicting with leased checkpoints.
+"""What predicts on the workers of a fan-out, with leased checkpoints.
 
-Both say what went wrong instead of raising, so that the driver can tell a bad image from a bad checkpoint from a store
-that fails, and confine each. A unit that is certified already is never run again: its record is looked up first.
+It says what went wrong instead of raising, so that the driver can tell a bad checkpoint from a store that fails, and
+confine each. A unit that is certified already is never run again: its record is looked up first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 import overlap
-from overlap.errors import CheckpointError, DamagedObject, DataError, OverlapError, StoreError
-from overlap.images.decoding import decode
+from overlap.errors import CheckpointError, DamagedObject, OverlapError, StoreError
 from overlap.images.shards import Shard
 from overlap.store.features import from_features
 from overlap.store.ledger import Ledger, Record
@@ -27,10 +26,9 @@ from overlap.store.objects import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.store.tops import tops_from_logits
 from overlap.zoo.checkpoint import Checkpoint
-from overlap.zoo.preprocessing import Signature
 from workflows.nodes.remote import remote
 from workflows.predicting.metrics import Metrics
-from workflows.predicting.reports import Decoded, Outcome, Report
+from workflows.predicting.reports import Outcome, Report
 
 if TYPE_CHECKING:
     from overlap.inference import Inference
@@ -49,22 +47,6 @@ class Context:
     def put(cls, data: str, shards: dict[str, Shard], batch_size: int | None) -> Context:
         """Store the data set's name, its shards by name, and the images per forward pass."""
         return cls(ray.put((data, shards, batch_size)))
-
-
-@remote(num_cpus=1, max_retries=3)
-def decode_shard(shard: Shard, signatures: tuple[Signature, ...], endpoint_url: str | None) -> list[Any]:
-    """Decode a shard; returns what to say, then one uint8 batch for each signature."""
-    from overlap.process import be_single_threaded
-
-    be_single_threaded()
-    nothing = [None] * len(signatures)
-    try:
-        batches = decode(shard, signatures, endpoint_url)
-    except DataError as error:
-        return [Decoded(error=str(error)), *nothing]
-    except StoreError as error:
-        return [Decoded(store_error=str(error)), *nothing]
-    return [Decoded(len(shard)), *(batches[signature] for signature in signatures)]
 
 
 @remote(num_cpus=0, max_retries=0)
