@@ -19,7 +19,6 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
 from overlap.store.objects import open_objects
-from workflows.nodes.cluster import on
 from workflows.plan import Plan, location
 from workflows.predicting import decoding
 from workflows.predicting.crew import Crew, Worker
