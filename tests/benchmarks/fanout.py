@@ -40,8 +40,8 @@ from tests.benchmarks.table import peak_memory
 from workflows.nodes.cluster import Cluster
 from workflows.plan import Plan, location, make_plan, refresh
 from workflows.predicting.crew import Crew
-from workflows.predicting.fanout import FanOut
 from workflows.predicting.decoding import decode_shard
+from workflows.predicting.fanout import FanOut
 
 INPUT = 128
 CHEAP: tuple[tuple[str, dict[str, int]], ...] = (
