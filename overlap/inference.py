@@ -3,8 +3,8 @@
 Guarantees: logits come from the numeric mode the checkpoint's fingerprint names (TF32 off unless it says otherwise,
 classifier in float32 always); rows are those of the pixels, in order; the split into forward passes depends only on
 the batch size (and on what the device can hold), so that the same machine gives the same bits again. Memory: as many
-checkpoints as fit the given bytes stay resident (see `residents`); where the device runs out of memory, first the
-others leave it, then the batch is halved.
+checkpoints as fit the given bytes stay resident (see `residents`), with the one that is wanted next brought beside them
+(see `ahead`); where the device runs out of memory, first the others leave it, then the batch is halved.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from overlap.ahead import Ahead, State
 from overlap.batch_sizes import BatchSizes
 from overlap.errors import CheckpointError, gist
 from overlap.feeding import Feed, filled
@@ -25,12 +26,13 @@ from overlap.precision import in_force, keep_classifier_exact
 from overlap.residents import Resident, Residents
 from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
-from overlap.zoo.fetching import fetched
 from overlap.zoo.loading import load
 from overlap.zoo.numeric import Numeric
 from overlap.zoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from overlap.compiled import Compiled
@@ -61,11 +63,22 @@ class Inference:
 class Predictor:
     """One device with the checkpoints that are resident on it."""
 
-    def __init__(self, objects: Objects, device: str, resident_bytes: int) -> None:
-        self._objects = objects
+    def __init__(self, objects: Objects, device: str, resident_bytes: int, ahead_bytes: int = 0) -> None:
+        """Nothing is resident yet.
+
+        Args:
+            objects: where weights are.
+            device: `cpu` or `cuda`.
+            resident_bytes: of the checkpoints that stay on the device.
+            ahead_bytes: of host memory for the one that is prepared, where the device is no CPU; on a CPU it counts
+                among the resident ones.
+        """
         self._device = torch.device(device)
         self._feed = Feed(self._device)
         self._resident = Residents(resident_bytes)
+        host_limit = None if self._device.type == "cpu" else ahead_bytes
+        self.ahead = Ahead(objects, self._built, self._resident, host_limit)
+        """What is brought for the checkpoint after this one; another thread may have it bring."""
         self._batch_sizes: dict[str, int] = {}
         name, memory = self._device.type, 0
         if self._device.type == "cuda":
@@ -107,14 +120,19 @@ class Predictor:
     def _held(self, checkpoint: Checkpoint) -> Resident:
         if (resident := self._resident.use(checkpoint.fingerprint)) is not None:
             return resident
-        self._resident.make_room(checkpoint.weights_bytes)
-        with fetched(checkpoint.weights_digest, self._objects) as weights:
-            module = load(checkpoint.candidate, weights)
+        with self.ahead.turn(checkpoint) as module:
+            return self._taken_in(checkpoint, module)
+
+    def _built(self, checkpoint: Checkpoint, weights: Path | State) -> nn.Module:
+        module = load(checkpoint.candidate, weights)
+        if self._is_channels_last(checkpoint.candidate.numeric):
+            return module.to(memory_format=torch.channels_last)
+        return module
+
+    def _taken_in(self, checkpoint: Checkpoint, module: nn.Module) -> Resident:
         tensors = (*module.parameters(), *module.buffers())
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        self._resident.make_room(size)  # again: a file of half precision takes twice its size
-        if self._is_channels_last(checkpoint.candidate.numeric):
-            module = module.to(memory_format=torch.channels_last)
+        self.ahead.make_room(size)  # again: a file of half precision takes twice its size
         try:
             module = self._moved(module)
         except torch.OutOfMemoryError:
@@ -185,9 +203,7 @@ class Predictor:
             if found is not None:
                 logits[start : start + size].copy_(found, non_blocking=True)
                 start += size
-            elif not self._resident.leave(
-                but=checkpoint.fingerprint
-            ):  # not within the handler: the error holds what did not fit
+            elif not self._resident.leave(checkpoint.fingerprint):  # not in the handler: the error holds what was large
                 if size == 1:
                     raise self._too_small(checkpoint, "one image does")
                 size = self._batch_sizes[checkpoint.fingerprint] = size // 2

@@ -1,7 +1,14 @@
-"""From a checkpoint and its weights file to a module ready to run, strictly: every tensor fits or nothing is loaded."""
+"""From a checkpoint and its weights file to a module ready to run, strictly: every tensor fits or nothing is loaded.
+
+Guarantees: in one process, one module is built at a time; what it draws from torch's generator while it is built, and
+keeps elsewhere than in its state, is the same whatever was built before it.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +24,16 @@ if TYPE_CHECKING:
 
 COUNTER = ".num_batches_tracked"
 """Counts training steps, changes nothing in evaluation, and is absent from files of the first torch versions."""
+_ALONE = threading.RLock()
+"""Held while a module is built: libraries and users' factories need not be safe for threads."""
 
 
-def load(candidate: Candidate, weights: Path) -> nn.Module:
+def load(candidate: Candidate, weights: Path | dict[str, torch.Tensor]) -> nn.Module:
     """Build the module and load its weights; in evaluation mode, float32, on the CPU.
+
+    Args:
+        candidate: what to build.
+        weights: the file, or the tensors that `read_state_dict` found in it.
 
     Raises:
         CheckpointError: unknown architecture, a factory that fails, an unreadable or refused file, or tensors that do
@@ -29,12 +42,23 @@ def load(candidate: Candidate, weights: Path) -> nn.Module:
     import torch
 
     try:
-        module = _build(candidate).to(torch.float32)  # before loading: half a module would round what is loaded
-        state = read_state_dict(weights, candidate.weights, allow_pickle=candidate.allow_pickle)
+        with _ALONE, _same_draws():
+            module = _build(candidate).to(torch.float32)  # before loading: half a module would round what is loaded
+        state = weights if isinstance(weights, dict) else _read(candidate, weights)
         _load_strictly(module, state, candidate)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint '{candidate.id}': {error}") from error.__cause__
     return module.eval().requires_grad_(False)
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Seed torch's generator, and leave it as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def _build(candidate: Candidate) -> nn.Module:
@@ -49,6 +73,10 @@ def _build(candidate: Candidate) -> nn.Module:
         raise CheckpointError(
             f"{architecture.source} cannot build '{architecture.name}' with {architecture.arguments}: {gist(error)}"
         ) from error
+
+
+def _read(candidate: Candidate, weights: Path) -> dict[str, torch.Tensor]:
+    return read_state_dict(weights, candidate.weights, allow_pickle=candidate.allow_pickle)
 
 
 def _load_strictly(module: nn.Module, state: dict[str, torch.Tensor], candidate: Candidate) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from overlap.errors import CheckpointError
 from overlap.zoo.checkpoint import Candidate
 from overlap.zoo.loading import load
+from overlap.zoo.state_dicts import read_state_dict
 from tests.candidates import factory_candidate, saved, timm_candidate, timm_module
 
 NETS = """
@@ -210,3 +211,29 @@ def test_torchvision_models_are_as_their_published_ones(name: str, tmp_path: Pat
     images = torch.rand(2, 3, 96, 96)
     with torch.inference_mode():
         torch.testing.assert_close(module(images), published.eval()(images), atol=0, rtol=0)
+
+
+DRAWS = """
+import torch
+from torch import nn
+
+
+class Draws(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("noise", torch.randn(4), persistent=False)
+"""
+
+
+def test_what_a_module_draws_is_the_same_whatever_was_built_before(nets: Path) -> None:
+    (nets / "drawing_nets.py").write_text(DRAWS)
+    save_file({"head.weight": torch.ones(3, 4), "head.bias": torch.zeros(3)}, nets / "w.safetensors")
+    candidate = factory_candidate(nets, "drawing_nets:Draws", nets / "w.safetensors")
+    before = torch.random.get_rng_state()
+    first = load(candidate, nets / "w.safetensors")
+    assert torch.equal(torch.random.get_rng_state(), before), "the generator is left as it was"
+    torch.randn(5)
+    again = load(candidate, read_state_dict(nets / "w.safetensors", "w.safetensors"))
+    assert torch.equal(first.noise, again.noise)  # type: ignore[arg-type]
+    assert torch.equal(again.head.weight, torch.ones(3, 4))  # type: ignore[union-attr, arg-type]

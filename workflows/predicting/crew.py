@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
-from overlap.study import Study
+from overlap.study import Study, is_uri
+from overlap.zoo.checkpoint import Checkpoint
 from workflows.nodes import capacity
 from workflows.nodes.cluster import RESIDENT_SHARE, Door, Node, gpus_per_predictor, nodes, on, predictor_slots
 from workflows.plan import location
-from workflows.predicting.worker import Predictors
+from workflows.predicting.worker import AHEAD, OnCpu, OnGpu, fetch_ahead
 from workflows.scheduling.leases import Lease
 
 UNITS_EACH = 4
@@ -34,6 +37,8 @@ class Worker:
     """Of its node and a number there, which no other has had."""
     since: float
     """When it was started, UTC seconds."""
+    has_gpu: bool = False
+    """Or a share of one; then it can load a checkpoint while it computes."""
     holds: str | None = None
     """Fingerprint of the checkpoint it was leased last."""
     resident: frozenset[str] = frozenset()
@@ -58,6 +63,7 @@ class Crew:
         self._grows: bool | None = None
         self._called_for = 0
         self._started: Counter[str] = Counter()
+        self._fetched: set[tuple[str, str]] = set()
         self.nodes: dict[str, Node] = {}
         self.workers: list[Worker] = []
 
@@ -107,6 +113,26 @@ class Crew:
         if worker.node.id in self.nodes:
             self.workers.append(self._start(worker.node))
 
+    def bring(self, worker: Worker, checkpoint: Checkpoint) -> None:
+        """Have the checkpoint of a lease that waits behind another come meanwhile.
+
+        Into the memory of a predictor that has a GPU; else its weights come to the node, unless they are read where
+        they are, in a folder.
+        """
+        wanted = (worker.node.id, checkpoint.weights_digest)
+        if worker.has_gpu:
+            worker.actor.bring.options(concurrency_group=AHEAD).remote(checkpoint)
+        elif is_uri(self._study.store.uri) and wanted not in self._fetched:
+            self._fetched.add(wanted)
+            fetch_ahead.options(scheduling_strategy=on(worker.node)).remote(location(self._study), wanted[1])
+
+    def forget(self) -> None:
+        """A fan-out is over: let go of what came ahead and was not asked for."""
+        self._fetched.clear()
+        for worker in [worker for worker in self.workers if worker.has_gpu]:
+            with suppress(RayError):  # who is out of reach holds nothing that matters
+                worker.actor.forget.options(concurrency_group=AHEAD).remote()
+
     def dismiss(self) -> None:
         """End all predictors."""
         for worker in self.workers:
@@ -115,10 +141,10 @@ class Crew:
 
     def _start(self, node: Node) -> Worker:
         # No CPU is reserved: the CPUs are for decoding, and where there is no GPU the kernel shares them out.
-        predictors: Any = Predictors
+        predictors: Any = OnGpu if self._gpus else OnCpu
         name = f"{node.id[:12]}/{self._started[node.id]}"
         self._started[node.id] += 1
         actor = predictors.options(num_cpus=0, num_gpus=self._gpus, scheduling_strategy=on(node)).remote(
             location(self._study), self._gpus > 0, int(node.memory * RESIDENT_SHARE / self.slots(node)), name
         )
-        return Worker(actor, node, name, time.time())
+        return Worker(actor, node, name, time.time(), self._gpus > 0)

@@ -19,15 +19,12 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
 from overlap.store.objects import open_objects
-from overlap.study import is_uri
-from overlap.zoo.checkpoint import Checkpoint
-from workflows.nodes.cluster import Node, on
 from workflows.plan import Plan, location
 from workflows.predicting import decoding
 from workflows.predicting.crew import Crew, Worker
 from workflows.predicting.logbook import Logbook
 from workflows.predicting.reports import Decoded, Report
-from workflows.predicting.worker import Context, fetch_ahead
+from workflows.predicting.worker import Context
 from workflows.scheduling.backlog import jobs
 from workflows.scheduling.holdings import Decode
 from workflows.scheduling.leases import ATTEMPTS, Lease, Schedule
@@ -86,7 +83,6 @@ class FanOut:
         self._decodes: dict[Any, tuple[str, Decode, list[Any]]] = {}
         self._batches: dict[tuple[str, Any], Any] = {}
         self._members: set[str] = set()
-        self._ahead: set[tuple[str, str]] = set()
         self._lost_decodes: Counter[str] = Counter()
         self._result = FanOutResult()
         self._store_error: str | None = None
@@ -106,6 +102,7 @@ class FanOut:
             self._run()
         finally:
             self._crew.call_for(0)
+            self._crew.forget()
             self._logbook.write(open_objects(location(self._plan.study)))
         return self._result
 
@@ -162,7 +159,7 @@ class FanOut:
                 if lease is None:
                     break
                 if worker.leases and worker.holds != lease.fingerprint:
-                    self._fetch_ahead(worker.node, self._checkpoints[lease.fingerprint])
+                    self._crew.bring(worker, self._checkpoints[lease.fingerprint])
                 worker.holds = lease.fingerprint
                 batches = [self._batches[(worker.node.id, batch)] for batch in lease.batches]
                 replaces = [self._replaces.get((lease.fingerprint, shard)) for shard in lease.shards]
@@ -170,13 +167,6 @@ class FanOut:
                 run = worker.actor.run.remote(self._context, checkpoint, lease.shards, replaces, *batches)
                 worker.leases[run] = lease
                 self._logbook.submitted(lease)
-
-    def _fetch_ahead(self, node: Node, checkpoint: Checkpoint) -> None:
-        """Weights of a lease that waits behind another come to its node meanwhile; a folder is read where it is."""
-        wanted = (node.id, checkpoint.weights_digest)
-        if is_uri(self._plan.study.store.uri) and wanted not in self._ahead:
-            self._ahead.add(wanted)
-            fetch_ahead.options(scheduling_strategy=on(node)).remote(location(self._plan.study), wanted[1])
 
     def _collect(self, reference: Any) -> None:
         if reference in self._crew.looks:

@@ -45,6 +45,8 @@ class Report:
     """Spent on forward passes."""
     resident: tuple[str, ...] = ()
     """Fingerprints of the checkpoints that need not be loaded."""
+    brought: bool = False
+    """Whether its checkpoint lay loaded in host memory before it began."""
     unfit: str | None = None
     """Why this worker can run nothing."""
 

@@ -58,7 +58,6 @@ def fetch_ahead(where: Location, weights_digest: str) -> None:
         fetch(weights_digest, open_objects(where))
 
 
-@remote(max_restarts=0)
 class Predictors:
     """One process with one device; runs one lease at a time, in the order in which they were given."""
 
@@ -80,15 +79,24 @@ class Predictors:
                 f"for its CUDA driver, or start the node with --num-gpus=0 (or {DEVICE}=cpu, to compute on its CPUs)"
             )
             gpu = False
+        ahead_bytes = resident_bytes
         if gpu:
             resident_bytes = torch.cuda.mem_get_info()[1] // 2
             self._device = torch.cuda.get_device_name()
         else:
             be_single_threaded()
             self._device = platform.processor() or platform.machine()
-        self._predictor = Predictor(self._objects, "cuda" if gpu else "cpu", resident_bytes)
+        self._predictor = Predictor(self._objects, "cuda" if gpu else "cpu", resident_bytes, ahead_bytes)
         self._writer = ThreadPoolExecutor(1)
         self._context: Context | None = None
+
+    def bring(self, checkpoint: Checkpoint) -> None:
+        """Load the checkpoint of the lease that waits, while another runs; that lease says what is wrong with it."""
+        self._predictor.ahead.bring(checkpoint)
+
+    def forget(self) -> None:
+        """Let go of a checkpoint that was loaded ahead, and that no lease asked for."""
+        self._predictor.ahead.forget()
 
     def run(
         self,
@@ -108,6 +116,7 @@ class Predictors:
             waiting = None
         if self._unfit is not None:
             return Report([], self._device, 0.0, waiting, 0.0, 0.0, unfit=self._unfit)
+        brought = self._predictor.ahead.fingerprint == checkpoint.fingerprint
         self._loading = self._computing = 0.0
         said = [
             self._predict(checkpoint, name, damaged, pixels)
@@ -123,6 +132,7 @@ class Predictors:
             self._loading,
             self._computing,
             self._predictor.resident,
+            brought=brought,
         )
         self._metrics.tell(report, self._ledger.data, sum(len(self._shards[name]) for name in shards))
         return report
@@ -189,3 +199,12 @@ class Predictors:
             "batch_size": batch_size,
             "certified": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+
+
+AHEAD = "ahead"
+"""The thread of a predictor beside the one that runs leases."""
+OnCpu = remote(max_restarts=0)(Predictors)
+"""Runs leases in the process's main thread, and does nothing beside it: a second thread would only take the core from
+the forward pass, and memory that is freed outside the main thread goes back to the kernel batch by batch."""
+OnGpu = remote(max_restarts=0, concurrency_groups={AHEAD: 1})(Predictors)
+"""A second thread calls `bring` while a lease runs."""
