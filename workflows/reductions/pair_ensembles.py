@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
-from overlap.analysis.pairs import CATEGORIES, pair_indices
+from overlap.analysis.pairs import CATEGORIES
+from overlap.analysis.some_pairs import SomePairs, taken
 from overlap.store import layout
 from overlap.store.objects import Location, open_objects
 from workflows.nodes.cluster import fetch
@@ -58,25 +60,29 @@ class PairEnsembles:
         return self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: Answers, counts: PairCounts, categories: PairCategories) -> PairEnsembles | None:
-    """Ensembles of all pairs of the models that have logits; None where there are none.
+def combine(
+    answers: Answers, counts: PairCounts, categories: PairCategories, some: SomePairs | None = None
+) -> PairEnsembles | None:
+    """Ensembles of the pairs of the models that have logits; None where there are none.
 
     Args:
         answers: of M models.
-        counts: joint counts of those models.
-        categories: of their pairs.
+        counts: joint counts of the pairs.
+        categories: of the models' pairs.
+        some: the pairs; without them all of the M models.
     """
     models = len(answers.models)
     if not models:
         return None
-    first, second = pair_indices(models)
+    first, second = taken(models, pairs=some)
     wanted = [(answers.names[a], answers.names[b]) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
     sample = answers.sample(sample_size(answers.classes))
     context = pair_rows.context(answers.context, len(sample.keys))
     held = _recalled(answers.look_up.reader, context, len(sample.keys))
     known = {pair for pairs, _ in held for pair in pairs}
     missing = np.array([place for place, pair in enumerate(wanted) if pair not in known], np.int64)
-    made, looked_up = _made(answers, sample, context, first[missing], second[missing])
+    parts_of = tiles if some is None else stars
+    made, looked_up = _made(answers, sample, context, parts_of(first[missing], second[missing]))
     held += made
     group = categories.numbers(first, second).astype(np.int64)
     group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
@@ -99,11 +105,17 @@ def combine(answers: Answers, counts: PairCounts, categories: PairCategories) ->
     }
     of[MAIN] = of[MAIN].with_gains(totals)
     scores = PairScores.of(len(sample.keys), models, first, second, *figures)
-    return PairEnsembles(_table(answers, counts, of, scores), of[MAIN], len(missing), looked_up)
+    return PairEnsembles(_table(answers, counts, of, scores, some), of[MAIN], len(missing), looked_up)
 
 
-def _table(answers: Answers, counts: PairCounts, total: dict[str, EnsembleCounts], scores: PairScores) -> pl.DataFrame:
-    tables = [pair_ensembles_table(answers.models, counts, total[name], name, scores) for name in COMBINERS]
+def _table(
+    answers: Answers,
+    counts: PairCounts,
+    total: dict[str, EnsembleCounts],
+    scores: PairScores,
+    some: SomePairs | None,
+) -> pl.DataFrame:
+    tables = [pair_ensembles_table(answers.models, counts, total[name], name, scores, some) for name in COMBINERS]
     return pl.concat(tables).sort("model_a", "model_b", "combiner")
 
 
@@ -115,12 +127,13 @@ def _recalled(reader: Reader, context: str, sample: int) -> list[Held]:
     return [(fetch(pairs), rows) for pairs, rows in found]
 
 
-def _made(answers: Answers, sample: Sample, context: str, first: Pairs, second: Pairs) -> tuple[list[Held], LookedUp]:
+def _made(
+    answers: Answers, sample: Sample, context: str, tasks: Sequence[tuple[list[int], Pairs]]
+) -> tuple[list[Held], LookedUp]:
     """Pairs of models, counted and kept, and the logits that were read for it."""
     about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
     made = [
-        _make.remote([answers.answered[model] for model in models], models, pairs, about)
-        for models, pairs in tiles(first, second)
+        _make.remote([answers.answered[model] for model in models], models, pairs, about) for models, pairs in tasks
     ]
     return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
 
@@ -131,9 +144,27 @@ def tiles(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
     tile = np.stack([first // TILE, second // TILE])
     for here in np.unique(tile, axis=1).T:
         inside = (tile == here[:, None]).all(axis=0)
-        models, pairs = np.unique(np.stack([first[inside], second[inside]]), return_inverse=True)
-        found.append((models.tolist(), pairs.reshape(2, -1)))
+        found.append(_renumbered(first[inside], second[inside]))
     return found
+
+
+def stars(first: Pairs, second: Pairs) -> list[tuple[list[int], Pairs]]:
+    """The same of pairs that are few among those of their models: each task has one first model, and its partners.
+
+    Of no more models than a tile has; a tile of such pairs would read two models for nearly each.
+    """
+    found, most = [], 2 * TILE - 1
+    starts = np.flatnonzero(np.diff(first, prepend=-1)).tolist()
+    for start, stop in pairwise([*starts, len(first)]):
+        for at in range(start, stop, most):
+            part = slice(at, min(at + most, stop))
+            found.append(_renumbered(first[part], second[part]))
+    return found
+
+
+def _renumbered(first: Pairs, second: Pairs) -> tuple[list[int], Pairs]:
+    models, pairs = np.unique(np.stack([first, second]), return_inverse=True)
+    return models.tolist(), pairs.reshape(2, -1)
 
 
 def _taken(

@@ -18,13 +18,14 @@ from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.soft_scores import PairScores, SoftScores, score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
-from overlap.analysis.pairs import CATEGORIES, pair_indices
+from overlap.analysis.pairs import CATEGORIES
+from overlap.analysis.some_pairs import SomePairs, taken
 from overlap.analysis.tops import counts as bounds
 from overlap.analysis.tops.counts import Whole
 from overlap.analysis.tops.tables import pair_bounds_table, without_undecided
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
-from workflows.reductions.pair_ensembles import tiles
+from workflows.reductions.pair_ensembles import stars, tiles
 from workflows.reductions.tops.answers import TopAnswers
 
 Pairs = NDArray[np.int64]
@@ -49,19 +50,21 @@ class TopPairs:
         return None if self.counts is None else self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: TopAnswers, counts: PairCounts, categories: PairCategories) -> TopPairs:
-    """Ensembles of all pairs of models; arguments are those of `pair_ensembles.combine`.
+def combine(
+    answers: TopAnswers, counts: PairCounts, categories: PairCategories, some: SomePairs | None = None
+) -> TopPairs:
+    """Ensembles of the pairs of models; arguments are those of `pair_ensembles.combine`.
 
     Raises:
         Disagreement: bounds certified what all logits deny.
     """
-    first, second = pair_indices(len(answers.models))
+    first, second = taken(len(answers.models), pairs=some)
     group = categories.numbers(first, second).astype(np.int64)
     group[group < 0] = len(CATEGORIES)
     number = {pair: place for place, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True))}
     about = ray.put((answers, np.array(counts.right)))
     parts = []
-    for models, pairs in tiles(first, second):
+    for models, pairs in (tiles if some is None else stars)(first, second):
         here = np.array([number[models[a], models[b]] for a, b in pairs.T.tolist()], np.int64)
         held = [answers.bounded[model] for model in models], [answers.logits[model] for model in models]
         parts.append((here, _count.remote(*held, models, pairs, group[here], about)))
@@ -81,7 +84,7 @@ def combine(answers: TopAnswers, counts: PairCounts, categories: PairCategories)
     for place, name in enumerate(COMBINERS):
         of = EnsembleCounts.of(len(answers.keys), len(answers.models), first, second, cells[0][:, place])
         undecided = cells[1][:, place]
-        table = pair_ensembles_table(answers.models, counts, of, name, scores)
+        table = pair_ensembles_table(answers.models, counts, of, name, scores, some)
         tables.append(without_undecided(table, undecided))
         bounds_tables.append(pair_bounds_table(table, undecided))
         if name == MAIN and not undecided.any():
