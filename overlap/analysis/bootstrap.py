@@ -31,7 +31,7 @@ DRAWS = 4000
 IMAGES = 4096
 """Images whose influence is computed together."""
 
-DENSE = 2048
+DENSE = 1024
 """Models up to which figures of pairs stand in a square whatever their number."""
 SPARSE = 8
 """Beyond, they do where so many times them would fill it."""

@@ -1,7 +1,7 @@
 """A study with more pairs than detailed measures are made for: what it still says of all, and of whom it says the rest.
 
-Its figures of a chosen pair are those of the run that has them all: bit for bit, but for probabilities that are compared
-pair by pair and not by products of matrices.
+Its figures of a chosen pair are those of the run that has them all: bit for bit, but for probabilities, which are
+compared pair by pair and not by products of matrices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from overlap import open_study
+import overlap
 from overlap.analysis.divergence.soft_measures import BOUNDS
 from tests.small_study import DATA, SmallStudy, net
 from tests.study_fixtures import Run
@@ -97,7 +97,7 @@ def test_it_is_said_what_is_of_all_pairs_and_what_is_not(
     assert compared["low"].null_count() == 0
     fits = table(study, "gain_fits").filter((pl.col("group") == "all") & pl.col("conversion_slope").is_not_null())
     assert fits["conversion_p"].null_count() == fits.height
-    assert open_study(study.path).pair_ensembles().height == 5 * LIMIT
+    assert overlap.open(str(study.store), DATA).pair_ensembles().height == 5 * LIMIT
 
     study.add(net("narrow-9", 9))  # what is new is told, and who was kept is recalled
     assert run(study).code == 0
@@ -105,7 +105,7 @@ def test_it_is_said_what_is_of_all_pairs_and_what_is_not(
     assert table(study, "divergence").height == LIMIT
     assert head(study)["provenance"]["detailed_pairs"].startswith("9 of 28 pairs")
     news = json.loads((study.store / f"results/{DATA}/news.json").read_bytes())
-    assert [one["name"] for one in news["models"]] == ["narrow-9"]
+    assert [one["model"] for one in news["models"]] == ["narrow-9"]
 
 
 def test_a_limit_that_all_pairs_are_within_changes_nothing(complete: SmallStudy, run: Run) -> None:
