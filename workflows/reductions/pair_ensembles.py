@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,6 +36,8 @@ TILE = 16
 """Models a side of the pairs that one task makes: with the sample of 32 models at 1,000 classes it holds 0.3 GiB."""
 RECALLS = 16
 """Tasks that recall pairs."""
+GATHERED = 256
+"""Tasks that add up what pairs gain, at a time."""
 
 Pairs = NDArray[np.int64]
 Held = tuple[Sequence[tuple[Name, Name]], Any]
@@ -87,18 +90,23 @@ def combine(
     group = categories.numbers(first, second).astype(np.int64)
     group[group < 0] = len(CATEGORIES)  # summed too, and left out in the end
     truth = ray.put((answers.prediction, answers.labels, np.array(counts.right)))
-    parts = [
-        (here, _gather.remote(rows, there, first[here], second[here], group[here], truth))
-        for (here, there), (_, rows) in zip(_taken(wanted, [pairs for pairs, _ in held]), held, strict=True)
-        if len(here)
-    ]
     figures = np.empty((2, len(COMBINERS), len(wanted)))
     cells = np.empty((len(wanted), len(COMBINERS), len(CELLS)), np.int64)
     totals = np.zeros((len(CATEGORIES) + 1, len(answers.keys)), np.int32)
-    for here, part in parts:
+    waiting: deque[tuple[Pairs, Any]] = deque()  # each comes with a number for every image: few at a time
+
+    def take(here: Pairs, part: Any) -> None:
         nll, ece, images, gains = fetch(part)
         figures[0][:, here], figures[1][:, here], cells[here] = nll, ece, images
-        totals += gains
+        totals[...] += gains
+
+    for (here, there), (_, rows) in zip(_taken(wanted, [pairs for pairs, _ in held]), held, strict=True):
+        if len(here):
+            waiting.append((here, _gather.remote(rows, there, first[here], second[here], group[here], truth)))
+        if len(waiting) >= GATHERED:
+            take(*waiting.popleft())
+    while waiting:
+        take(*waiting.popleft())
     of = {
         name: EnsembleCounts.of(len(answers.keys), models, first, second, cells[:, place])
         for place, name in enumerate(COMBINERS)
@@ -171,13 +179,13 @@ def _taken(
     wanted: Sequence[tuple[Name, Name]], held: Sequence[Sequence[tuple[Name, Name]]]
 ) -> list[tuple[Pairs, Pairs]]:
     """Of each part that is held, which of the wanted pairs it serves, and where these are in it; each pair once."""
-    taken: list[tuple[list[int], list[int]]] = [([], []) for _ in held]
-    by = [pair_rows.places(pairs) for pairs in held]
+    served: list[tuple[list[int], list[int]]] = [([], []) for _ in held]
+    where = pair_rows.places(held)
     for number, pair in enumerate(wanted):
-        part = next(part for part, places in enumerate(by) if pair in places)
-        taken[part][0].append(number)
-        taken[part][1].append(by[part][pair])
-    return [(np.array(here, np.int64), np.array(there, np.int64)) for here, there in taken]
+        part, place = where[pair]
+        served[part][0].append(number)
+        served[part][1].append(place)
+    return [(np.array(here, np.int64), np.array(there, np.int64)) for here, there in served]
 
 
 @remote(num_cpus=1, num_returns=2)
@@ -219,8 +227,9 @@ def _gather(
     rows: PairRows, there: Pairs, first: Pairs, second: Pairs, group: Pairs, truth: tuple[Any, ...]
 ) -> tuple[Any, ...]:
     """NLL, calibration error and counts of some pairs, and what they gain by category and image."""
-    prediction, labels, right = truth
+    models, own = _renumbered(first, second)
+    prediction, labels, right = truth[0][models], truth[1], truth[2][models]
     totals = np.zeros((len(CATEGORIES) + 1, prediction.shape[1]), np.int32)
     correct = truths.right(prediction, labels)
-    add_gains(rows.together, there, first, second, prediction, correct, right, group, totals)
+    add_gains(rows.together, there, *own, prediction, correct, right, group, totals)
     return rows.soft.nll[:, there], rows.soft.ece[:, there], rows.together.counts[there], totals

@@ -64,14 +64,19 @@ def by_difficulty(
     together = min(PAIRS, max(LEAST, PAIRS * MODELS // max(1, len(counted))))
     found = np.full((3, len(first)), np.nan)
     if fitted is not None:
+        # what the scores of all other models say: the kernel of all models, less the factors of the pair
+        logs = rasch.log_kernel(fitted.ability, fitted.nodes, np.arange(len(counted) - 1))
+        with np.errstate(divide="ignore"):
+            logs += np.log(fitted.weight)[:, None]
+        kernel = np.exp(logs - logs.max(axis=0))
         for start in range(0, len(first), together):
             part = slice(start, start + together)
-            found[:, part] = _pairs(fitted, counted, first[part], second[part])
+            found[:, part] = _pairs(fitted, counted, kernel, first[part], second[part])
     expected, kappa, error = found.round(12)
     return ByDifficulty(expected, kappa, error, np.maximum(-1.0, kappa - Z * error), np.minimum(1.0, kappa + Z * error))
 
 
-def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fractions:
+def _pairs(fitted: Rasch, counted: Scores, kernel: Fractions, first: Counts, second: Counts) -> Fractions:
     """(3, P): expected agreement, kappa and its standard error."""
     n, models = counted.n, len(counted)
     cells = _cells(counted, first, second)
@@ -83,11 +88,6 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     right_a, right_b = (np.clip(right, floor, 1 - floor) for right in (right_a, right_b))
     odds_a, odds_b = (np.exp(fitted.ability[model][:, None] - fitted.nodes) for model in (first, second))
 
-    # what the scores of all other models say: the kernel of all models, less the factors of the pair
-    logs = rasch.log_kernel(fitted.ability, fitted.nodes, np.arange(models - 1))
-    with np.errstate(divide="ignore"):
-        logs += np.log(fitted.weight)[:, None]
-    kernel = np.exp(logs - logs.max(axis=0))
     others = (1 + odds_a) * (1 + odds_b)
     factor, inverse = others, 1 / np.maximum(fitted.weight, 1e-300)
     for _ in range(int(np.clip(WORK // models, *STEPS))):
