@@ -58,7 +58,7 @@ def _detailed(results: Results) -> pl.LazyFrame:
     """The table of pairs; where detailed measures are of a selection, those alone: fingerprints choose the same pairs
     of the same models on every data set."""
     pairs, chosen = results.scan("pairs"), results.table("divergence")
-    if chosen.height == results.rows("pairs"):
+    if not chosen.width or chosen.height == results.rows("pairs"):
         return pairs
     names = ["model_a", "model_b"]
     return pairs.join(chosen.lazy().select(names), on=names, how="semi", maintain_order="left")
