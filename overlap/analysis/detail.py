@@ -69,7 +69,7 @@ def choose(identities: Sequence[str], categories: PairCategories, most: int, row
     """Choose at most so many pairs of M models; all of them where there are no more.
 
     Args:
-        identities: of the M models, what each is known by whatever it is called: its fingerprint.
+        identities: of the M models, what each is known by wherever it is met: the digest of its weights.
         categories: of their pairs.
         most: pairs, one at least.
         rows: pairs that are looked at together; it changes nothing.

@@ -98,7 +98,7 @@ def test_pairs_are_compared_across(both: tuple[SmallStudy, list[dict]], run: Run
 def test_a_selection_of_pairs_is_the_same_on_either_set(
     both: tuple[SmallStudy, list[dict]], tmp_path: Path, run: Run
 ) -> None:
-    """Chosen by the fingerprints of models, which do not depend on the data: so all that were chosen are compared."""
+    """Chosen by what models are, whatever classes they are asked for: so all pairs that were chosen are compared."""
     study = both[0].copy(tmp_path / "study")
     before = pl.read_parquet(study.store / "results" / "across.parquet")
     study.write(tracking={"uri": "none"}, analysis={"detailed_pairs": 6})

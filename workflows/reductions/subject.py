@@ -76,9 +76,9 @@ class Subject:
         return settings.model_dump(exclude={"detailed_pairs"} if all_of_them else None)
 
     def identities(self, models: Sequence[str]) -> list[str]:
-        """What each model is known by whatever it is called: the fingerprint of its predictions."""
-        known = {one.model: one.fingerprint for one in self.imported} | self.fingerprints
-        return [known[model] for model in models]
+        """What each model is known by on every data set: the digest of its weights, or the name of what is imported."""
+        known = {checkpoint.id: checkpoint.weights_digest for checkpoint in self.plan.checkpoints}
+        return [known.get(model, f"import {model}") for model in models]
 
     @cached_property
     def manifests(self) -> dict[str, Manifest]:
