@@ -55,8 +55,10 @@ def compare(outcomes: Sequence[Outcome], objects: Objects, show: Callable[[Outco
 
 
 def _detailed(results: Results) -> pl.LazyFrame:
-    """The table of pairs; where detailed measures are of a selection, those alone: of the same models the same pairs are
-    chosen on every data set."""
+    """The table of pairs; where detailed measures are of a selection, those alone.
+
+    Of the same models the same pairs are chosen on every data set.
+    """
     pairs, chosen = results.scan("pairs"), results.table("divergence")
     if not chosen.width or chosen.height == results.rows("pairs"):
         return pairs
