@@ -2,8 +2,8 @@
 
 Guarantees: a pair's number depends on the identities of its two models alone, and within a category the pairs of the
 lowest numbers are chosen: of two pairs of one category whose lower one is not chosen, neither is, whoever else is in
-the zoo. So a further model displaces a chosen pair only by pairs of its own with lower numbers, or by pairs of rarer
-categories, to which room goes first. Never more pairs than are asked for, and as many where there are so many; every
+the zoo. So a further model displaces a chosen pair only by pairs of its own with lower numbers, or where room goes to
+another category that has grown. Never more pairs than are asked for, and as many where there are so many; every
 category that has a pair has one that is chosen, where as many pairs as categories may be. Equal numbers, of models that
 are the same, come in the order of the table. Memory: a range of pairs at a time, and twice what may be chosen for each
 category.
@@ -28,8 +28,6 @@ STRATA: tuple[str | None, ...] = (*CATEGORIES, None)
 """What is chosen of each by itself; last the pairs without a category."""
 ROWS = 1 << 20
 """Pairs whose numbers are held at a time."""
-
-
 NOTE = (
     "detailed measures are of {}: `divergence`, `divergence_categories`, `category_tests`, `axes`, `specialisation`, "
     "`specialisation_categories`, `theta`, `pair_ensembles`, `gain_fits`, `weak_helps`, gains in `categories` and the "

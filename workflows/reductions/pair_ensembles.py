@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ import ray
 from numpy.typing import NDArray
 
 from overlap.analysis import truths
+from overlap.analysis.calibration import Calibration
 from overlap.analysis.combining import CELLS, COMBINERS, MAIN, EnsembleCounts, add_gains, count_pairs
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.lanes import sample_size
@@ -27,7 +28,7 @@ from overlap.store.objects import Location, open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions import pair_rows
-from workflows.reductions.answers import Answers, LookUp, Sample
+from workflows.reductions.answers import Answers, Sample
 from workflows.reductions.counting import Counting, LookedUp
 from workflows.reductions.pair_rows import Name, PairRows
 from workflows.reductions.reader import Reader
@@ -139,10 +140,14 @@ def _made(
     answers: Answers, sample: Sample, context: str, tasks: Sequence[tuple[list[int], Pairs]]
 ) -> tuple[list[Held], LookedUp]:
     """Pairs of models, counted and kept, and the logits that were read for it."""
-    about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
-    made = [
-        _make.remote([answers.answered[model] for model in models], models, pairs, about) for models, pairs in tasks
-    ]
+    reader, nobody = answers.look_up.reader, replace(sample, held=(), calibrations=())
+    about = ray.put((answers.labels, answers.folds, reader, nobody, context))
+    records = [ray.put(one) for one in answers.look_up.records] if tasks else []  # read where a look-up wants them
+    made = []
+    for models, pairs in tasks:  # of thousands of models a task is told of its own alone
+        told = [(answers.names[model], sample.calibrations[model]) for model in models]
+        held = [(answers.answered[model], sample.held[model], records[model]) for model in models]
+        made.append(_make.remote(models, pairs, told, held, about))
     return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
 
 
@@ -198,17 +203,22 @@ def _recall(where: Location, keys: Sequence[str], sample: int) -> tuple[Sequence
 
 @remote(num_cpus=1, num_returns=3)
 def _make(
-    answered: Sequence[Any], models: Sequence[int], pairs: Pairs, about: tuple[Any, ...]
+    models: Sequence[int],
+    pairs: Pairs,
+    told: Sequence[tuple[Name, Calibration]],
+    held: Sequence[tuple[Any, Any, Any]],
+    about: tuple[Any, ...],
 ) -> tuple[Sequence[tuple[Name, Name]], PairRows, LookedUp]:
     """The pairs of some models, counted on every image by weights that were fitted on the sample."""
-    labels, folds, look_up, names, sample, context = about
-    own: LookUp = look_up
-    held: Sample = sample
+    labels, folds, reader, nobody, context = about
+    sample: Sample = replace(
+        nobody, held=tuple(logits for _, logits, _ in held), calibrations=tuple(fitted for _, fitted in told)
+    )
     first, second = pairs
-    soft = score_pairs([held.block(models)], np.array(models)[first], np.array(models)[second])
-    looked = Counting(own)
+    soft = score_pairs([sample.block()], first, second)
+    looked = Counting(lambda model, images: reader.read(ray.get(held[models.index(model)][2]), images))
     together = count_pairs(
-        ray.get([*answered]),
+        ray.get([answered for answered, *_ in held]),
         labels,
         folds,
         first,
@@ -216,10 +226,10 @@ def _make(
         soft.weights,
         lambda model, images: looked(models[model], images),
     )
-    told = tuple((names[models[a]], names[models[b]]) for a, b in pairs.T.tolist())
-    rows = PairRows(told, soft, together)
-    rows.write(open_objects(own.reader.where), own.reader.data, context)
-    return told, rows, looked.told
+    named = tuple((told[a][0], told[b][0]) for a, b in pairs.T.tolist())
+    rows = PairRows(named, soft, together)
+    rows.write(open_objects(reader.where), reader.data, context)
+    return named, rows, looked.told
 
 
 @remote(num_cpus=1)
