@@ -241,5 +241,5 @@ def _gather(
     prediction, labels, right = truth[0][models], truth[1], truth[2][models]
     totals = np.zeros((len(CATEGORIES) + 1, prediction.shape[1]), np.int32)
     correct = truths.right(prediction, labels)
-    add_gains(rows.together, there, *own, prediction, correct, right, group, totals)
+    add_gains(rows.together, there, own[0], own[1], prediction, correct, right, group, totals)
     return rows.soft.nll[:, there], rows.soft.ece[:, there], rows.together.counts[there], totals
