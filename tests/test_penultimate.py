@@ -111,7 +111,7 @@ def test_torchvision_without_its_last_layer(name: str) -> None:
 
 
 def test_the_embedding_of_a_zero_shot_classifier() -> None:
-    from overlap.zoo.zero_shot import ZeroShotClassifier
+    from overlap.zoo.zero_shot_classifier import ZeroShotClassifier
 
     torch.manual_seed(0)
     tower = nn.Sequential(nn.Flatten(), nn.Linear(48, 7))

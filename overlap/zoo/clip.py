@@ -84,7 +84,7 @@ def build(name: str, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
     """
     from open_clip.model import _build_vision_tower
 
-    from overlap.zoo.zero_shot import ZeroShotClassifier
+    from overlap.zoo.zero_shot_classifier import ZeroShotClassifier
 
     model, tag = _parts(name)
     config = {**_library().get_model_config(model), **_activation(model, tag), **arguments}

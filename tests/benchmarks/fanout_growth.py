@@ -72,8 +72,8 @@ def _study(folder: Path, images: int, shards: int, checkpoints: int) -> Study:
         _perturb(own, number)
         entry = entries[number % len(CHEAP)]
         entry = entry.replace(f'id = "{name}"', f'id = "{name}-{number}"')
-        lines.append(entry.replace(f'"{weights_of(folder, name)}"', f'"{own}"'))
-    study.path.write_text("[[checkpoint]]".join(lines), encoding="utf-8")
+        lines.append(entry.strip().replace(f'"{weights_of(folder, name)}"', f'"{own}"'))
+    study.path.write_text("\n[[checkpoint]]\n".join(lines), encoding="utf-8")
     return load_study(study.path)
 
 

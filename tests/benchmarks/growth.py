@@ -87,7 +87,7 @@ def _tables(options: Options) -> Iterator[Found]:
 
 
 def _search(options: Options) -> Iterator[Found]:
-    models, images = ((3, 6, 12), 400) if options.quick else ((10, 20, 40, 80), 4000)
+    models, images = ((3, 6, 12), 400) if options.quick else ((50, 100, 200, 400), 4000)
     folder = options.folder / "zoo"
     folder.mkdir()
     zoo = Zoo(folder, models[-1], images)

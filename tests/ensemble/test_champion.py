@@ -38,14 +38,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def model_of() -> Iterator[Any]:
-    """Loads a champion as a user would, who tells MLflow where it is."""
+def model_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Loads a champion as a user would, who tells MLflow where it is; into a folder, as its own is left behind."""
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
 
     def load(uri: str, name: str = "small") -> Any:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
-        return mlflow.pyfunc.load_model(f"models:/{name}@champion")
+        return mlflow.pyfunc.load_model(f"models:/{name}@champion", dst_path=str(tmp_path_factory.mktemp("champion")))
 
     yield load
     mlflow.set_tracking_uri(before[0])
