@@ -115,7 +115,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     if study.predict.output == "top":
         top = tabulate(panel, plan, subject.manifests, counts, categories, counted, some)
     answers = read(panel, plan, {} if study.predict.output == "top" else subject.manifests)
-    asked(answers).write(subject.objects, subject.name, subject.digest)
+    (top.asked or asked(answers)).write(subject.objects, subject.name, subject.digest)
     own = categories.among(answers.rows)
     joint, mine = counts.among(answers.rows), None if some is None else some.among(answers.rows)
     ensembles = combine(answers, joint, own, mine)
@@ -179,4 +179,4 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         return replace(results, news=earlier.news)
     told, compared = news.since(earlier, results, panel, answers, subject.objects)
     read_too = counting.told(answers, [*looked_up, compared])
-    return replace(results, news=told.plain(), provenance={**results.provenance, **read_too})
+    return replace(results, news=told.plain(), provenance={**results.provenance, **read_too, **top.told})

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis import truths
-from overlap.analysis.compiler import compiled
 from overlap.analysis.ensembles import settling, verdicts
+from overlap.analysis.ensembles.questions import OPEN
 from overlap.analysis.ensembles.shortlists import Answered, answered
 from overlap.analysis.pairs import CATEGORIES, pair_count
 from overlap.analysis.some_pairs import OfPairs, SomePairs, Square
+from overlap.analysis.tally import Tally, Together
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
@@ -42,9 +43,6 @@ COMBINERS = {
 The first four average probabilities or their logarithms. `two_temperatures` is softmax(z_a / T_a + z_b / T_b) with both
 temperatures fitted together (Asymmetric Duos; see `ensembles.temperatures`).
 """
-
-CELLS = ("neither", "second", "first", "both")
-"""Which of a pair's models are right alone."""
 
 CHUNK = 1 << 22
 """Listed logits held at a time: 16 MiB in float32, and as many classes (at least one image of all models)."""
@@ -73,7 +71,7 @@ class EnsembleCounts:
 
     @classmethod
     def of(cls, n: int, models: int, first: Counts, second: Counts, counts: Counts) -> EnsembleCounts:
-        """From (P, 4) counts by `CELLS` of the pairs first < second, all or some in their order; without gains."""
+        """From (P, 4) counts by `tally.CELLS` of pairs first < second, all or some in their order; without gains."""
         nothing = np.zeros(len(CATEGORIES), np.int64)
         if len(first) < pair_count(models):
             some = SomePairs(models, first, second)
@@ -91,22 +89,6 @@ class EnsembleCounts:
         """The same with gains, from `add_gains` over all pairs."""
         held = totals[: len(CATEGORIES)].astype(np.int64)
         return replace(self, gain=held.sum(axis=1), gain_square=(held * held).sum(axis=1))
-
-
-@dataclass(frozen=True)
-class Together:
-    """What P pairs get right over n images; it depends on the two models of each alone.
-
-    Attributes:
-        counts: (P, combiners, 4) int64; images the ensemble gets right, by `CELLS`.
-        bits: (B,) uint8; of each pair, whether the ensemble by `MAIN` is right on the images on which the models
-            predict different classes, in their order; a pair begins with a byte of its own.
-        starts: (P + 1,) int64; where in `bits` each pair begins.
-    """
-
-    counts: Counts
-    bits: NDArray[np.uint8]
-    starts: Counts
 
 
 def count_pairs(
@@ -134,8 +116,7 @@ def count_pairs(
     n, pairs = len(labels), len(first)
     if weights.shape[::2] != (pairs, 2) or not (weights >= 0).all():
         raise ValueError(f"weights of shape {weights.shape} for {pairs} pairs, or some below 0")
-    counts = np.zeros((pairs, len(COMBINERS), len(CELLS)), np.int64)
-    streams: list[list[NDArray[np.bool_]]] = [[] for _ in range(pairs)]
+    tally = Tally(first, second, len(COMBINERS))
     accepted = truths.accepted(labels)
     step = max(1, CHUNK // max(1, sum(one.short.logits.shape[1] for one in models)))
     for start in range(0, n if pairs else 0, step):
@@ -145,24 +126,8 @@ def count_pairs(
         found = judge(some, first, second, np.arange(pairs))
         _settle_open(found, judge, some, labels[images], first, second, look_up, start)
         said = np.stack([one.short.classes[:, 0].astype(np.int32) for one in some])
-        right = truths.right(said, labels[images])
-        _tally(found, right, first, second, counts)
-        different = said[first] != said[second]
-        for pair, stream in enumerate(streams):
-            stream.append((found[pair, different[pair]] & 1).astype(np.bool_))
-    packed = [np.packbits(np.concatenate(stream)) if stream else np.empty(0, np.uint8) for stream in streams]
-    starts = np.concatenate([[0], np.cumsum([len(one) for one in packed])]).astype(np.int64)
-    return Together(counts, np.concatenate([np.empty(0, np.uint8), *packed]), starts)
-
-
-@compiled
-def _tally(found: NDArray[np.uint16], right: NDArray[np.bool_], first: Counts, second: Counts, counts: Counts) -> None:
-    for pair in range(len(first)):
-        one, two = right[first[pair]], right[second[pair]]
-        for x in range(found.shape[1]):
-            cell = 2 * one[x] + two[x]
-            for c in range(counts.shape[1]):
-                counts[pair, c, cell] += (found[pair, x] >> c) & 1
+        tally.add(found, said, labels[images])
+    return tally.together
 
 
 @dataclass(frozen=True)
@@ -199,7 +164,7 @@ def _settle_open(
     start: int,
 ) -> None:
     """Judge again by all classes what was left open."""
-    unsure = found >> verdicts.OPEN != 0
+    unsure = found >> OPEN != 0
     wanted: dict[int, NDArray[np.bool_]] = {}
     for pair in np.flatnonzero(unsure.any(axis=1)).tolist():
         for model in (int(first[pair]), int(second[pair])):
@@ -216,59 +181,3 @@ def _settle_open(
             own = logits[np.searchsorted(places, images)]
             whole.append(answered([own], labels[images], models[model].temperature[images], own.shape[1]))
         found[pair, images] = judge(whole, np.array([0]), np.array([1]), np.array([pair]), images)[0]
-
-
-def add_gains(
-    held: Together,
-    wanted: Counts,
-    first: Counts,
-    second: Counts,
-    prediction: NDArray[np.int32],
-    correct: NDArray[np.bool_],
-    right: Counts,
-    group: Counts,
-    totals: NDArray[np.int32],
-) -> None:
-    """Add, by category and image, how many more of some pairs' ensembles are right than of their better models.
-
-    Args:
-        held: pairs, among them these.
-        wanted: (W,) their places there.
-        first, second: (W,) their models' rows.
-        prediction: (M, n) classes, correct: (M, n) whether they are right.
-        right: (M,) right answers of each model, which say who is the better of a pair (the first on ties).
-        group: (W,) category of each pair, 0..G-1.
-        totals: (G, n); added to.
-
-    Raises:
-        ValueError: bits that are not of these predictions.
-    """
-    better = np.where(right[first] >= right[second], first, second)
-    different = np.array([(prediction[a] != prediction[b]).sum() for a, b in zip(first, second, strict=True)], np.int64)
-    if (np.diff(held.starts)[wanted] != -(-different // 8)).any():
-        raise ValueError("ensembles of pairs of other predictions")
-    places = (np.array(held.starts[wanted], np.int64), np.array(first, np.int64), np.array(second, np.int64))
-    arrays = (np.array(held.bits, np.uint8), np.ascontiguousarray(prediction), np.ascontiguousarray(correct))
-    _add_gains(*places, better.astype(np.int64), np.array(group, np.int64), *arrays, totals)
-
-
-@compiled
-def _add_gains(
-    starts: Counts,
-    first: Counts,
-    second: Counts,
-    better: Counts,
-    group: Counts,
-    bits: NDArray[np.uint8],
-    prediction: NDArray[np.int32],
-    correct: NDArray[np.bool_],
-    totals: NDArray[np.int32],
-) -> None:
-    for pair in range(len(first)):
-        one, two = prediction[first[pair]], prediction[second[pair]]
-        alone, total = correct[better[pair]], totals[group[pair]]
-        place = starts[pair] * 8
-        for x in range(len(one)):
-            if one[x] != two[x]:
-                total[x] += np.int32((bits[place >> 3] >> (7 - (place & 7))) & 1) - np.int32(alone[x])
-                place += 1

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from overlap.analysis import calibration, combining
 from overlap.analysis.calibration import Calibration
-from overlap.analysis.combining import COMBINERS, MAIN, EnsembleCounts, add_gains
+from overlap.analysis.combining import COMBINERS, MAIN, EnsembleCounts
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.shortlists import most_said, shortlist
 from overlap.analysis.notes import pair_ensemble_notes
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.pairs import CATEGORIES
 from overlap.analysis.splits import folds
+from overlap.analysis.tally import add_gains
 from tests.analysis.together import count_ensembles, ensemble_counts, together
 from tests.analysis.zoo import calibrate, logits, pair_counts, predictions
 from tests.reference import ensembles as reference

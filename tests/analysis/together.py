@@ -11,18 +11,11 @@ import numpy as np
 from overlap.analysis import truths
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration
-from overlap.analysis.combining import (
-    COMBINERS,
-    MAIN,
-    TWO_TEMPERATURES,
-    EnsembleCounts,
-    Together,
-    add_gains,
-    count_pairs,
-)
+from overlap.analysis.combining import COMBINERS, MAIN, TWO_TEMPERATURES, EnsembleCounts, count_pairs
 from overlap.analysis.ensembles.shortlists import KEPT, answered
 from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pairs import CATEGORIES, category_numbers, pair_indices
+from overlap.analysis.tally import Together, add_gains
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,10 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "overlap-benchmark")
     parser.add_argument("--gone", action="store_true", help="move the others' predictions away meanwhile")
+    parser.add_argument("--output", choices=("logits", "top"), default="logits", help="what is stored of an image")
     arguments = parser.parse_args()
-    size = large_store.Size(arguments.models + 1, arguments.images, arguments.classes)
-    folder = arguments.store / f"{size.models}-{size.images}-{size.classes}"
+    size = large_store.Size(arguments.models + 1, arguments.images, arguments.classes, output=arguments.output)
+    folder = arguments.store / f"{size.models}-{size.images}-{size.classes}{'-top' * (size.output == 'top')}"
     study = large_store.make(folder, size)
     print(f"{folder}; load {os.getloadavg()[0]:.1f}", flush=True)
     fewer, store = without_last(study), Path(study.store.uri)
@@ -86,12 +87,12 @@ def main() -> None:
     else:
         stages = reduce(study, title)
     spent = {stage.name: stage.seconds for stage in stages.all.values()}
-    rest = spent["overlap run"] - spent["selection"]
+    rest = spent["overlap run"] - spent.get("selection", 0) - spent.get("searches from bounds", 0)
     print(f"everything but inference and searches: {rest:.1f} s (at most {LIMIT:.0f} at full size on 2 quiet cores)")
     again = read_results(large_store.DATA, Folder(store))
     assert again is not None
-    for name in ("logits_read", "logits_looked_up"):
-        print(f"{name}: {again.provenance[name]}")
+    for name in ("logits_read", "logits_looked_up", "pairs_counted"):
+        print(f"{name}: {again.provenance.get(name, '-')}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,16 @@ from tests.small_study import DATA, SmallStudy
 from tests.study_fixtures import Run, invoke
 
 UNCALIBRATED = ("mean_probability_uncalibrated", "mean_log_probability_uncalibrated")
+BUDGET = 9000
+"""Parameters of two networks, whichever."""
+SEARCHES = {
+    "greedy": "forward",
+    "greedy from net-2": "forward",
+    "greedy without replacement": "without_replacement",
+    "weak models for net-2": "pool",
+    "control for net-2": "control",
+    f"within {BUDGET:,} parameters": "budget",
+}
 RATES = ("accuracy", "gain_mean", "gain_best", "gain_low", "gain_high", "conversion_rate", "r11", "r00")
 
 
@@ -42,7 +52,8 @@ class Both:
 def both(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Iterator[Both]:
     full = hundred.make(tmp_path_factory.mktemp("full") / "study")
     top = full.copy(tmp_path_factory.mktemp("top") / "study")
-    top.write(predict={"output": "top"}, ensembles={"anchors": ["net-2"]})
+    budgets = {"ensembles.budgets": {"parameters": BUDGET}}
+    top.write(predict={"output": "top"}, ensembles={"anchors": ["net-2"]}, **budgets)
     for study in (full, top):
         ran = run(study)
         assert ran.code == 0, ran
@@ -135,25 +146,39 @@ def test_certified_searches_are_those_of_all_logits(both: Both) -> None:
     full, top = both.opened
     exact = Exact.of(full)
     steps = top.table("ensembles").join(top.table("ensemble_bounds"), on=["search", "step"], validate="1:1")
-    assert set(steps["search"]) == {"greedy", "greedy from net-2"}
+    searches = top.table("searches")
+    kinds = dict(searches.select("search", "kind").iter_rows())
+    assert SEARCHES.items() <= kinds.items()
+    assert set(kinds) <= {*SEARCHES, "weak models of other training for net-2"}
+    assert set(steps["search"]) == set(searches.filter(pl.col("size").is_not_null())["search"])
     selection = splits.selection(exact.keys)
+    alone = {model: exact.right([model])[selection].mean() for model in exact.models}
+    weak = [model for model in exact.models if alone[model] < np.median([*alone.values()]) and model != "net-2"]
     for search in set(steps["search"]):
         rows = steps.filter(pl.col("search") == search).sort("step")
         members = rows["model"].to_list()
         assert len(members) > 1
         for step, row in enumerate(rows.iter_rows(named=True)):
             right = exact.right(members[: step + 1])
-            if step:  # the first of the best
-                counts = [exact.right([*members[:step], model])[selection].sum() for model in exact.models]
-                assert exact.models[int(np.argmax(counts))] == row["model"]
+            if step and kinds[search] in ("forward", "without_replacement", "pool"):  # the first of the best
+                pool = weak if search.startswith("weak models for") else exact.models
+                if kinds[search] == "without_replacement":
+                    pool = [model for model in pool if model not in members[:step]]
+                counts = [exact.right([*members[:step], model])[selection].sum() for model in pool]
+                assert search.startswith("weak models of") or pool[int(np.argmax(counts))] == row["model"]
             for split, chosen in (("select", selection), ("test", ~selection)):
                 accuracy = right[chosen].mean()
                 assert row[f"accuracy_{split}_low"] - 1e-12 <= accuracy <= row[f"accuracy_{split}_high"] + 1e-12
                 assert (row[f"accuracy_{split}"] is None) == (row[f"undecided_{split}"] > 0)
                 if row[f"accuracy_{split}"] is not None:
                     assert row[f"accuracy_{split}"] == pytest.approx(accuracy, abs=1e-12)
-    searches = top.table("searches")
-    assert set(searches["search"]) == {"greedy", "greedy from net-2"}
+    weights = top.table("ensemble_weights").group_by("search").agg(pl.col("weight").sum(), pl.len())
+    certain = searches.filter(pl.col("size").is_not_null()).join(weights, on="search", validate="1:1")
+    assert set(weights["search"]) == set(certain["search"])
+    assert certain["weight"].to_list() == pytest.approx([1.0] * certain.height)
+    assert certain["len"].to_list() == certain["distinct"].to_list()
+    within = searches.filter(pl.col("kind") == "budget")
+    assert within["parameters"].drop_nulls().max() <= BUDGET
     assert searches["size"].drop_nulls().len() or searches["reason"].drop_nulls().len()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from overlap.analysis.combining import Together
 from overlap.analysis.ensembles.soft_scores import SoftScores
 from overlap.analysis.splits import FOLDS
+from overlap.analysis.tally import Together
 from overlap.store import kept, layout
 from overlap.store.folder import Folder
 from overlap.store.kept import Asked

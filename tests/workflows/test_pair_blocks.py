@@ -13,7 +13,7 @@ from overlap.store import long_tables
 from tests.analysis.zoo import pair_counts
 from tests.reference import consistency as reference
 from workflows.reductions import pairs
-from workflows.reductions.pair_ensembles import TILE, stars, tiles
+from workflows.reductions.kept_pairs import TILE, stars, tiles
 
 MODELS = 7
 

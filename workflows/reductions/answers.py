@@ -17,23 +17,20 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from overlap.analysis import splits
 from overlap.analysis.blocks import Block
 from overlap.analysis.calibration import Calibration, Scored, score
 from overlap.analysis.divergence import soft
 from overlap.analysis.ensembles.lanes import sample_size
 from overlap.analysis.ensembles.largest import largest
 from overlap.analysis.ensembles.shortlists import answered, most_said
-from overlap.identity import SHORT
 from overlap.panel import Panel
-from overlap.store import kept, layout
 from overlap.store.ledger import Manifest, Record
-from overlap.store.objects import open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.plan import Plan
 from workflows.reductions import kept_answers
-from workflows.reductions.kept_answers import Kept
+from workflows.reductions.kept_answers import Kept, Place
+from workflows.reductions.participants import Calibrated, Participants
 from workflows.reductions.reader import Reader
 
 
@@ -51,30 +48,12 @@ class LookUp:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """The models of a panel that have logits, and what they say of its images. Tasks are given parts of it."""
+class Answers(Calibrated):
+    """What the participants of a study of all logits say of its images. Tasks are given parts of it."""
 
-    models: tuple[str, ...]
-    """In ascending order."""
-    rows: tuple[int, ...]
-    """Their rows in the panel."""
-    classes: int
-    labels: NDArray[np.int32]
-    """(N,), or (N, L) accepted."""
-    prediction: NDArray[np.int32]
-    """(M, N)."""
-    keys: Sequence[str]
-    folds: NDArray[np.int8]
-    """(N,) calibration folds."""
-    selection: NDArray[np.bool_]
-    """(N,): whether searches select on the image, or report on it."""
     sampled: NDArray[np.int64]
     """(S,): images of the sample on which probabilities of pairs are compared whole, ascending."""
     look_up: LookUp
-    context: str
-    """Of what is kept (`kept_answers.context`)."""
-    names: tuple[tuple[str, str], ...]
-    """Of each model, its fingerprint and the digest of the units that were read: what its answers are kept by."""
     scored: tuple[Scored, ...]
     answered: tuple[Any, ...]
     """Of each model a reference to its `Answered`."""
@@ -82,18 +61,6 @@ class Answers:
     """Of each model a reference to its `Largest` on the selection split."""
     samples: tuple[Any, ...]
     """Of each model a reference to its logits on the sample, float16 (S, K)."""
-    was_read: tuple[bool, ...]
-    """Of each model, whether its logits were read, or recalled what an earlier run made of them."""
-
-    @property
-    def calibrations(self) -> list[Calibration]:
-        """Of each model."""
-        return [one.calibration for one in self.scored]
-
-    @property
-    def by_name(self) -> dict[str, Calibration]:
-        """Calibration by model."""
-        return dict(zip(self.models, self.calibrations, strict=True))
 
     @cached_property
     def confidence(self) -> NDArray[np.float32]:
@@ -111,7 +78,7 @@ class Answers:
         numbers = self.sampled[places]
         keys = tuple(self.keys[image] for image in numbers.tolist())
         truth = (self.labels[numbers], self.folds[numbers], self.selection[numbers])
-        return Sample(self.samples, tuple(self.calibrations), self.classes, places, keys, *truth)
+        return Sample(self.samples, self.calibrations, self.classes, places, keys, *truth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,70 +112,39 @@ def read(panel: Panel, plan: Plan, manifests: Mapping[str, Manifest]) -> Answers
     Raises:
         DamagedUnits: a certified object that had to be read is not what its record says.
     """
-    models = tuple(model for model in panel.models if model in manifests)
-    rows = tuple(panel.row(model) for model in models)
-    reader = Reader.of(plan, panel.images)
-    folds, selection = splits.folds(panel.keys), splits.selection(panel.keys)
-    size = max(plan.study.analysis.sample, sample_size(plan.dataset.classes))
-    sampled = np.flatnonzero(soft.choose(panel.keys, size))
-    prediction = panel.prediction[list(rows)]
-    records = tuple(tuple(manifests[model].records) for model in models)
-    names = tuple((manifests[model].fingerprint, kept_answers.source(manifests[model].records)) for model in models)
-    context = kept_answers.context(plan.dataset.digest, panel.keys, panel.labels, size)
-    said = most_said(prediction, plan.dataset.classes)
-    held = ray.put((panel.labels, folds, selection, sampled, said))
-    there = _there(reader, context)
-    made = [
-        _read.remote(reader, one, (context, *name), there.get((name[0], name[1][:SHORT]), ()), held)
-        for one, name in zip(records, names, strict=True)
-    ]
+    who = Participants.of(panel, plan, manifests)
+    size = max(plan.study.analysis.sample, sample_size(who.classes))
+    sampled = np.flatnonzero(soft.choose(who.keys, size))
+    records = tuple(tuple(manifests[model].records) for model in who.models)
+    context = kept_answers.context(plan.dataset.digest, who.keys, who.labels, size)
+    said = most_said(who.prediction, who.classes)
+    held = ray.put((who.labels, who.folds, who.selection, sampled, said))
+    places = kept_answers.places(who.reader.where, who.reader.data, context, who.names)
+    made = [_read.remote(who.reader, one, place, held) for one, place in zip(records, places, strict=True)]
+    scored = tuple(fetch([scored for scored, *_ in made]))
     return Answers(
-        models=models,
-        rows=rows,
-        classes=plan.dataset.classes,
-        labels=panel.labels,
-        prediction=prediction,
-        keys=panel.keys,
-        folds=folds,
-        selection=selection,
-        sampled=sampled,
-        look_up=LookUp(reader, records),
+        **vars(who),
         context=context,
-        names=names,
-        scored=tuple(fetch([scored for scored, *_ in made])),
+        paired=min(sample_size(who.classes), len(sampled)),
+        calibrations=tuple(one.calibration for one in scored),
+        was_read=tuple(fetch([was_read for *_, was_read in made])),
+        sampled=sampled,
+        look_up=LookUp(who.reader, records),
+        scored=scored,
         answered=tuple(one for _, one, *_ in made),
         largest=tuple(one for _, _, one, *_ in made),
         samples=tuple(one for _, _, _, one, _ in made),
-        was_read=tuple(fetch([was_read for *_, was_read in made])),
     )
-
-
-def _there(reader: Reader, context: str) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Keys of what is kept, by fingerprint and short source; one listing."""
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for info in open_objects(reader.where).list(layout.answers_prefix(reader.data, context)):
-        told = layout.parse_answers(info.key)
-        if told is not None:
-            found[told[1:]] = (*found.get(told[1:], ()), info.key)
-    return found
 
 
 @remote(num_cpus=1, num_returns=5)
-def _read(
-    reader: Reader, records: Sequence[Record], name: tuple[str, str, str], keys: Sequence[str], held: tuple[Any, ...]
-) -> tuple[Any, ...]:
-    objects = open_objects(reader.where)
-    folds = held[1]
-    for key in keys:
-        arrays = kept.read(objects, key)
-        if arrays is not None:
-            found = Kept.of(arrays, folds)
-            return found.scored, found.answered, found.largest, found.sample, False
+def _read(reader: Reader, records: Sequence[Record], place: Place, held: tuple[Any, ...]) -> tuple[Any, ...]:
+    arrays = place.recall()
+    if arrays is not None:
+        found = Kept.of(arrays, held[1])
+        return found.scored, found.answered, found.largest, found.sample, False
     found = _made(reader, records, *held)
-    context, fingerprint, source = name
-    kept.write(
-        objects, lambda digest: layout.answers(reader.data, context, fingerprint, source, digest), found.arrays()
-    )
+    place.keep(found.arrays())
     return found.scored, found.answered, found.largest, found.sample, True
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from overlap.analysis.ensembles.lanes import sample_size
 from overlap.store.kept import Asked
 from workflows.reductions import pair_rows
-from workflows.reductions.answers import Answers
+from workflows.reductions.participants import Calibrated
 
 
-def asked(answers: Answers) -> Asked:
+def asked(answers: Calibrated) -> Asked:
     """Of all models that have logits, and their pairs."""
-    sample = answers.sample(sample_size(answers.classes))
-    return Asked.of(answers.context, pair_rows.context(answers.context, len(sample.keys)), answers.names)
+    return Asked.of(answers.context, pair_rows.context(answers.context, answers.paired), answers.names)

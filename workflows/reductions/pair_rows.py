@@ -7,14 +7,16 @@ write the same pairs twice, of which one is used. What is damaged counts as not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from overlap.analysis.combining import COMBINERS, Together
+from overlap.analysis.combining import COMBINERS
 from overlap.analysis.ensembles.soft_scores import SoftScores
 from overlap.analysis.splits import FOLDS
+from overlap.analysis.tally import Together
 from overlap.identity import canonical_json, digest
 from overlap.store import kept, layout
 from overlap.store.objects import Objects
@@ -25,6 +27,12 @@ VERSION = 1
 Name = tuple[str, str]
 """Of a model: its fingerprint, and the digest of the units that were read."""
 
+More = Mapping[str, tuple[int, ...]]
+"""What is kept of a pair beside what all studies keep: the shape of its numbers, by name."""
+
+SOFT = ("nll", "ece", "weights")
+TOGETHER = ("counts", "bits", "starts")
+
 
 @dataclass(frozen=True)
 class PairRows:
@@ -34,21 +42,23 @@ class PairRows:
         pairs: (P,) the names of both models.
         soft: on the sample.
         together: on every image.
+        more: what else is kept of each, (P, ...) int64 by name.
     """
 
     pairs: tuple[tuple[Name, Name], ...]
     soft: SoftScores
     together: Together
+    more: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence[PairRows]) -> PairRows:
         """Several as one; at least one.
 
         Raises:
-            ValueError: samples of different sizes.
+            ValueError: samples of different sizes, or more kept of some than of others.
         """
-        if len({part.soft.n for part in parts}) > 1:
-            raise ValueError("pairs on samples of different sizes")
+        if len({(part.soft.n, *sorted(part.more)) for part in parts}) > 1:
+            raise ValueError("pairs on samples of different sizes, or of different figures")
         offsets = np.cumsum([0, *(len(part.together.bits) for part in parts)])
         starts = [part.together.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
         return cls(
@@ -64,6 +74,7 @@ class PairRows:
                 np.concatenate([part.together.bits for part in parts]),
                 np.concatenate([*starts, offsets[-1:]]),
             ),
+            {name: np.concatenate([part.more[name] for part in parts]) for name in parts[0].more},
         )
 
     def write(self, objects: Objects, data: str, context: str) -> str:
@@ -73,8 +84,9 @@ class PairRows:
         arrays = {
             kept.PAIRS: np.array([[place[one], place[two]] for one, two in self.pairs], np.int32).reshape(-1, 2),
             "sample": np.array([self.soft.n]),
-            **{name: getattr(self.soft, name) for name in ("nll", "ece", "weights")},
-            **{name: getattr(self.together, name) for name in ("counts", "bits", "starts")},
+            **{name: getattr(self.soft, name) for name in SOFT},
+            **{name: getattr(self.together, name) for name in TOGETHER},
+            **self.more,
         }
         about = {
             kept.MODELS: " ".join(fingerprint for fingerprint, _ in names),
@@ -91,17 +103,19 @@ class PairRows:
         names = list(zip(about[kept.MODELS].split(), about[kept.SOURCES].split(), strict=True))
         return cls(
             tuple((names[one], names[two]) for one, two in arrays[kept.PAIRS].tolist()),
-            SoftScores(int(arrays["sample"][0]), arrays["nll"], arrays["ece"], arrays["weights"]),
-            Together(arrays["counts"], arrays["bits"], arrays["starts"]),
+            SoftScores(int(arrays["sample"][0]), *(arrays[name] for name in SOFT)),
+            Together(*(arrays[name] for name in TOGETHER)),
+            {name: arrays[name] for name in sorted({*arrays} - {kept.PAIRS, "sample", *SOFT, *TOGETHER})},
         )
 
 
-def nothing(sample: int) -> PairRows:
+def nothing(sample: int, more: More | None = None) -> PairRows:
     """No pairs."""
     return PairRows(
         (),
         SoftScores(sample, np.empty((len(COMBINERS), 0)), np.empty((len(COMBINERS), 0)), np.empty((0, FOLDS, 2))),
         Together(np.empty((0, len(COMBINERS), 4), np.int64), np.empty(0, np.uint8), np.zeros(1, np.int64)),
+        {name: np.empty((0, *shape), np.int64) for name, shape in (more or {}).items()},
     )
 
 

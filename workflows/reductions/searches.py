@@ -18,8 +18,9 @@ from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.listed import Listed
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.plans import Asked
 from overlap.analysis.ensembles.shortlists import Answered
-from overlap.analysis.ensembles.suite import Asked, Suite, Zoo, searches
+from overlap.analysis.ensembles.suite import Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.analysis.pair_categories import PairCategories

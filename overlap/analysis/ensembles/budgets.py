@@ -49,11 +49,16 @@ def spend(name: str, parts: Parts, images: int, cost: Fractions, budget: float, 
         for rate in (False, True)
     )
     better = by_rate if max(by_rate.values, default=-1) > max(by_count.values, default=-1) else by_count
+    return replace(better, reason=remark(bool(better.members), better.reason, cost, budget))
+
+
+def remark(is_found: bool, reason: str | None, cost: Fractions, budget: float) -> str | None:
+    """What is to be said of a search within a budget, beside what the search itself says."""
+    if not is_found:
+        return reason if (cost <= budget).any() else "no model is known to cost as little"
     unknown = int(np.isnan(cost).sum())
-    if not better.members:
-        reason = better.reason if (cost <= budget).any() else "no model is known to cost as little"
-        return replace(better, reason=reason)
-    return replace(better, reason=f"{unknown} models of unknown cost are left out" if unknown else None)
+    left_out = [f"{unknown} models of unknown cost are left out"] if unknown else []
+    return "; ".join([*([reason] if reason else []), *left_out]) or None
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

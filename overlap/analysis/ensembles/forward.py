@@ -145,13 +145,13 @@ def forward(
     if not parts.single.any():
         return replace(found, reason="no model is right on any image of the selection split")
     single = parts.single[first]
-    members: Members = (int(first[np.argmax(_rate(allowed, (), 0)(first, single) if allowed.rate else single)]),)
+    members: Members = (int(first[np.argmax(rate_of(allowed, (), 0)(first, single) if allowed.rate else single)]),)
     right = [parts.right(members)]
     while len(members) < max_size and len(right) - (int(np.argmax(right)) + 1) < patience:
         candidates = allowed.candidates(members, models)
         if not len(candidates):
             break
-        value = _rate(allowed, members, right[-1]) if allowed.rate else None
+        value = rate_of(allowed, members, right[-1]) if allowed.rate else None
         following = (*members, parts.choose(members, candidates, images, value))
         counted = parts.right(following)
         if allowed.rate and counted <= right[-1]:
@@ -167,7 +167,7 @@ def forward(
     )
 
 
-def _rate(allowed: Allowed, members: Members, now: int) -> Value:
+def rate_of(allowed: Allowed, members: Members, now: int) -> Value:
     """Images gained per cost. What costs nothing goes before all else where it gains, and behind where it loses."""
 
     def value(candidates: Counts, counts: Counts) -> NDArray[np.float64]:

@@ -7,41 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis.ensembles import budgets, climbing, pools
+from overlap.analysis.ensembles import budgets, climbing, plans
 from overlap.analysis.ensembles.bagging import bagged
-from overlap.analysis.ensembles.forward import MAX_SIZE, Allowed, Found, forward
+from overlap.analysis.ensembles.forward import Found, forward
 from overlap.analysis.ensembles.likelihood import FIXED, by_likelihood, log_likelihood
 from overlap.analysis.ensembles.parts import Parts
+from overlap.analysis.ensembles.plans import Asked, Plan
 from overlap.analysis.pairs import Categories
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a study asks for.
-
-    Attributes:
-        anchors: models from which further searches start.
-        max_size: steps of a search at most.
-        without_replacement: whether to search also with every model at most once.
-        bags: of bagged selection; none for no bagged selection.
-        pool_below: accuracy below which a model is weak; None for the median of all models.
-        budgets: greatest total cost, by a name of `budgets.COSTS`.
-        objectives: of accuracy and nll, those to search by.
-        weights: whether to search weights by CMA-ES.
-    """
-
-    anchors: tuple[int, ...] = ()
-    max_size: int = MAX_SIZE
-    without_replacement: bool = True
-    bags: int = 20
-    pool_below: float | None = None
-    budgets: Mapping[str, float] = field(default_factory=dict)
-    objectives: Sequence[str] = ("accuracy", "nll")
-    weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,8 +69,9 @@ def searches(asked: Asked, zoo: Zoo, parts: Parts) -> Suite:
         return Suite(reference, found, [])
     if "nll" in asked.objectives:
         found.append(by_likelihood("greedy by nll", zoo.likelihood, max_size=asked.max_size))
-    for anchor in asked.anchors or (reference,):
-        found += _pools(asked, zoo, parts, anchor)
+    accuracy = parts.single / zoo.images
+    pooled = plans.pooled(asked, zoo.models, accuracy, zoo.categories, reference)
+    found += [_planned(plan, asked, zoo, parts) for plan in pooled]
     found += _budgets(asked, zoo, parts)
     if asked.weights:
         found += _weights(asked, zoo, parts, found)
@@ -105,56 +83,25 @@ def searches(asked: Asked, zoo: Zoo, parts: Parts) -> Suite:
 
 
 def _greedy(asked: Asked, zoo: Zoo, parts: Parts) -> Iterator[Found]:
-    size = asked.max_size
-    yield forward("greedy", parts, zoo.images, max_size=size)
-    for anchor in asked.anchors:
-        yield forward(f"greedy from {zoo.models[anchor]}", parts, zoo.images, anchor=anchor, max_size=size)
-    if asked.without_replacement:
-        once = Allowed(replacement=False)
-        kind = "without_replacement"
-        yield forward("greedy without replacement", parts, zoo.images, kind=kind, allowed=once, max_size=size)
+    for plan in plans.free(asked, zoo.models):
+        yield _planned(plan, asked, zoo, parts)
     if asked.bags:
-        yield bagged("bagged greedy", parts, zoo.images, zoo.models, bags=asked.bags, max_size=size)
+        yield bagged("bagged greedy", parts, zoo.images, zoo.models, bags=asked.bags, max_size=asked.max_size)
 
 
-def _pools(asked: Asked, zoo: Zoo, parts: Parts, anchor: int) -> Iterator[Found]:
-    """Weak models added to an anchor; those of other training, and the control of its own training."""
-    accuracy = parts.single / zoo.images
-    weak, limit = pools.below(accuracy, asked.pool_below, anchor)
-    text, name = f"below {limit:.4g}", zoo.models[anchor]
-
-    def within(search: str, kind: str, pool: Sequence[int], told: str) -> Found:
-        allowed = Allowed(pool)
-        return forward(
-            search, parts, zoo.images, kind=kind, anchor=anchor, allowed=allowed, max_size=asked.max_size, pool=told
-        )
-
-    if not weak:
-        nothing = f"no other model is less accurate than {limit:.4g}"
-        yield Found(f"weak models for {name}", "pool", anchor=anchor, pool=text, reason=nothing)
-        return
-    yield within(f"weak models for {name}", "pool", weak, f"{text}: {len(weak)} models")
-    matched = pools.control(anchor, weak, accuracy, zoo.categories)
-    if not matched.own:
-        nothing = (
-            f"no model trained like {name} is as accurate, within {pools.CALIPER:g}, as a weak one of other training"
-        )
-        yield Found(f"control for {name}", "control", anchor=anchor, pool=text, reason=nothing)
-        return
-    told = f"{len(matched.own)} of {matched.of} matched by accuracy"
-    note = "; own training: same but for " + ", ".join(matched.level)
-    yield within(f"weak models of other training for {name}", "pool", matched.other, f"{text}, {told}{note}")
-    yield within(f"control for {name}", "control", matched.own, f"own training, {told}{note}")
+def _planned(plan: Plan, asked: Asked, zoo: Zoo, parts: Parts) -> Found:
+    about: dict[str, Any] = {"kind": plan.kind, "anchor": plan.anchor, "pool": plan.pool}
+    if plan.reason is not None:
+        return Found(plan.name, reason=plan.reason, **about)
+    return forward(plan.name, parts, zoo.images, allowed=plan.allowed, max_size=asked.max_size, **about)
 
 
 def _budgets(asked: Asked, zoo: Zoo, parts: Parts) -> Iterator[Found]:
-    for name, budget in asked.budgets.items():
-        search = f"within {budget:,.10g} {name}"
-        cost = zoo.costs.get(name)
-        if cost is None or np.isnan(cost).all():
-            yield Found(search, "budget", pool="affordable", reason=f"{name} of no model are known")
+    for plan in plans.within(asked, zoo.costs):
+        if plan.cost is None:
+            yield Found(plan.name, "budget", pool="affordable", reason=plan.reason)
         else:
-            yield budgets.spend(search, parts, zoo.images, cost, budget, max_size=asked.max_size)
+            yield budgets.spend(plan.name, parts, zoo.images, plan.cost, plan.most, max_size=asked.max_size)
 
 
 def _weights(asked: Asked, zoo: Zoo, parts: Parts, found: Sequence[Found]) -> Iterator[Found]:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from overlap.analysis.compiler import compiled
 from overlap.analysis.ensembles.candidates import listed
 from overlap.analysis.ensembles.floats import widened
+from overlap.analysis.ensembles.questions import agreed, mark, question, told
 from overlap.analysis.ensembles.settling import (
     PROBABILITY,
     SLACK,
     WEIGHTED,
     best,
-    is_among,
     lead,
     of_listed,
     scored,
@@ -34,9 +34,6 @@ from overlap.analysis.ensembles.shortlists import Answered
 
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
-
-OPEN = 8
-"""In a verdict, the bit of the first combiner that is left open; that of the first that is right is 0."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def verdicts(
     accepted: NDArray[np.int32],
     combiners: Sequence[tuple[int, bool]],
 ) -> NDArray[np.uint16]:
-    """(P, n): by combiner, in bit c whether the pair is right, and in bit `OPEN` + c whether that is open.
+    """(P, n): by combiner, in bit c whether the pair is right, and in bit `questions.OPEN` + c whether that is open.
 
     Args:
         held: the models' shortlists.
@@ -111,11 +108,10 @@ def verdicts(
         weights: (P, 5, 2), >= 0: by fold, 1 / T of both models in this pair; for `WEIGHTED`.
         folds: (n,) calibration folds.
         accepted: (n, L) classes, as `truths.accepted` gives them.
-        combiners: at most `OPEN` many, of a kind of score and whether each model's own temperature calibrates it.
+        combiners: at most `questions.OPEN` many, each a kind of score and whether a model's own temperature
+            calibrates it.
     """
-    found = np.zeros((len(first), len(accepted)), np.uint16)
-    kinds = np.array([kind for kind, _ in combiners], np.int64)
-    calibrated = np.array([int(own) for _, own in combiners], np.int64)
+    about = question(first, second, weights, folds, accepted, combiners)
     _judge_all(
         held.z,
         held.classes,
@@ -126,17 +122,9 @@ def verdicts(
         held.normaliser,
         held.sorted,
         held.among,
-        # copies, since read-only memory would be another type to compile for
-        np.array(accepted, np.int32, order="C"),
-        np.array(folds, np.int8),
-        np.array(first, np.int64),
-        np.array(second, np.int64),
-        np.array(weights, np.float64, order="C"),
-        kinds,
-        calibrated,
-        found,
+        *about,
     )
-    return found
+    return about[-1]
 
 
 @compiled
@@ -171,10 +159,10 @@ def _judge_all(
     weight = np.ones(2)
     for x in range(images):
         if (classes[x, :, 0] == classes[x, 0, 0]).all():
-            found[:, x] = ((1 << len(kinds)) - 1) * is_among(classes[x, 0, 0], accepted[x])
+            found[:, x] = agreed(classes[x, 0, 0], len(kinds), accepted[x])
             continue
         scores[:] = -1.0
-        _mark(classes[x], ranks, True)
+        mark(classes[x], ranks, True)
         truths, among_these = listed(classes[x, :, 0], accepted[x], place, candidates)
         for model in range(models):
             tops[model] = place[classes[x, model, 0]]
@@ -205,19 +193,10 @@ def _judge_all(
                             scores[by, a], scores[by, b], best_ranks, accepted[x], kinds[c], weight,
                             some[label], own_sum,
                         )  # fmt: skip
-                    verdict |= (np.int64(said < 0) << (OPEN + c)) | (np.int64(said > 0) << c)
+                    verdict |= told(said, c)
             found[pair, x] = verdict
         place[some] = -1
-        _mark(classes[x], ranks, False)
-
-
-@compiled
-def _mark(classes: NDArray[np.int32], ranks: NDArray[np.int32], listed_: bool) -> None:
-    """Write down where each model lists a class, or forget it."""
-    for model in range(len(classes)):
-        for rank in range(classes.shape[1]):
-            if classes[model, rank] >= 0:
-                ranks[model, classes[model, rank]] = rank if listed_ else -1
+        mark(classes[x], ranks, False)
 
 
 @compiled

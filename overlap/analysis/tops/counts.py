@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.analysis import truths
-from overlap.analysis.combining import CELLS, COMBINERS, Judge, Together
+from overlap.analysis.combining import COMBINERS, Judge
+from overlap.analysis.ensembles.questions import OPEN
 from overlap.analysis.ensembles.shortlists import answered
-from overlap.analysis.ensembles.verdicts import OPEN
+from overlap.analysis.tally import Tally, Together
 from overlap.analysis.tops.bounded import Bounded
 from overlap.analysis.tops.pairs import Counts, Fractions, Side, verdicts
 
@@ -54,15 +55,14 @@ class PairCounts:
 
     Attributes:
         together: images that are certainly right, in the form of full counts; bits of undecided images are 0.
-        undecided: (P, combiners, 4) int64, images that neither bounds nor stored logits decide, by `CELLS`.
-        audited: decisions (a pair, combiner and audited image) that were compared with all logits.
-        certified: how many of these bounds had certified; all of them agreed.
+        undecided: (P, combiners, 4) int64, images that neither bounds nor stored logits decide, by `tally.CELLS`.
+        compared: (P, 2) int64, decisions (a combiner and an audited image) that were compared with all logits, and how
+            many of these bounds had certified; all of them agreed.
     """
 
     together: Together
     undecided: Counts
-    audited: int
-    certified: int
+    compared: Counts
 
 
 def count(
@@ -91,33 +91,17 @@ def count(
     n, pairs = len(labels), len(first)
     if weights.shape[::2] != (pairs, 2) or not (weights >= 0).all():
         raise ValueError(f"weights of shape {weights.shape} for {pairs} pairs, or some below 0")
-    counts = np.zeros((2, pairs, len(COMBINERS), len(CELLS)), np.int64)
-    streams: list[list[NDArray[np.bool_]]] = [[] for _ in range(pairs)]
+    tally, compared = Tally(first, second, len(COMBINERS)), np.zeros((pairs, 2), np.int64)
     accepted = truths.accepted(labels)
-    audited = certified = 0
     step = max(1, CHUNK // max(1, sum(one.largest.shape[1] for one in models)))
     for start in range(0, n if pairs else 0, step):
         images = slice(start, min(start + step, n))
         some = [one.take(images) for one in models]
         found = verdicts(Side.of(some), first, second, weights, folds[images], accepted[images])
         judge = Judge(accepted[images], folds[images], weights)
-        compared = _by_all(found, judge, some, labels[images], first, second, whole.within(images))
-        audited, certified = audited + compared[0], certified + compared[1]
-        said = np.stack([one.prediction for one in some])
-        right = truths.right(said, labels[images])
-        cells = 2 * right[first] + right[second]
-        for c in range(len(COMBINERS)):
-            for place, bit in enumerate((c, OPEN + c)):
-                is_set = (found >> bit) & 1 == 1
-                for cell in range(len(CELLS)):
-                    counts[place, :, c, cell] += (is_set & (cells == cell)).sum(axis=1)
-        different = said[first] != said[second]
-        for pair, stream in enumerate(streams):
-            stream.append((found[pair, different[pair]] & 1).astype(np.bool_))
-    packed = [np.packbits(np.concatenate(stream)) if stream else np.empty(0, np.uint8) for stream in streams]
-    starts = np.concatenate([[0], np.cumsum([len(one) for one in packed])]).astype(np.int64)
-    together = Together(counts[0], np.concatenate([np.empty(0, np.uint8), *packed]), starts)
-    return PairCounts(together, counts[1], audited, certified)
+        compared += _by_all(found, judge, some, labels[images], first, second, whole.within(images))
+        tally.add(found, np.stack([one.prediction for one in some]), labels[images])
+    return PairCounts(tally.together, tally.undecided, compared)
 
 
 def _by_all(
@@ -128,11 +112,11 @@ def _by_all(
     first: Counts,
     second: Counts,
     whole: Whole,
-) -> tuple[int, int]:
-    """Judge by all logits what is open or audited; decisions that were compared, and that bounds had certified."""
-    rows, audited, certified = whole.rows, 0, 0
+) -> Counts:
+    """Judge by all logits what is open or audited; (P, 2) decisions that were compared, and certified before."""
+    rows, compared = whole.rows, np.zeros((len(first), 2), np.int64)
     if not len(rows):
-        return 0, 0
+        return compared
     full = [
         answered([logits], labels[rows], one.temperature[rows], one.among)
         for one, logits in zip(models, whole.logits, strict=True)
@@ -149,11 +133,7 @@ def _by_all(
         if (((before[wanted] ^ after) & combiners) & ~is_open).any():
             raise Disagreement(f"pair {pair}: an ensemble that was certified is another by all logits")
         looked = whole.audited[wanted]
-        audited += int(looked.sum()) * len(COMBINERS)
-        certified += int(looked.sum()) * len(COMBINERS) - _bits(is_open[looked])
+        audited = int(looked.sum()) * len(COMBINERS)
+        compared[pair] = audited, audited - int(np.bitwise_count(is_open[looked]).sum())
         found[pair, rows[wanted]] = after
-    return audited, certified
-
-
-def _bits(values: NDArray[np.uint16]) -> int:
-    return int(np.bitwise_count(values).sum())
+    return compared

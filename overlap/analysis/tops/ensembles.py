@@ -52,16 +52,16 @@ class Range:
             found += np.stack([(said == RIGHT).sum(axis=0), (said == OPEN).sum(axis=0)])
         return found
 
-    def judged(self, members: Members, reference: int) -> Counts:
-        """(steps, 10): what the ensemble of the first members does, beside the best single model.
+    def judged(self, members: Members, reference: int, after: int = 0) -> Counts:
+        """(steps, 10): what the ensembles of the first members do, of more than `after`, beside the best single model.
 
         First of the selection, then of the test split: images right, undecided, right where the reference is wrong,
         wrong where it is right. In the end decisions that were compared with all logits, and those certified of them.
         """
         n = len(self.labels)
         single = truths.right(self.models[reference].prediction, self.labels)
-        found = np.zeros((len(members), 10), np.int64)
-        for step in range(len(members)):
+        found = np.zeros((len(members) - after, 10), np.int64)
+        for step in range(after, len(members)):
             together = self._step(step + 1)
             for start in range(0, n, together):
                 images = np.arange(start, min(start + together, n))
@@ -69,8 +69,8 @@ class Range:
                 is_right, is_open, alone = said[:, 0] == RIGHT, said[:, 0] == OPEN, single[images]
                 cells = (is_right, is_open, is_right & ~alone, ~is_right & ~is_open & alone)
                 for place, chosen in enumerate((self.selection[images], ~self.selection[images])):
-                    found[step, 4 * place : 4 * place + 4] += [int((cell & chosen).sum()) for cell in cells]
-                found[step, 8:] += [audited, certified]
+                    found[step - after, 4 * place : 4 * place + 4] += [int((cell & chosen).sum()) for cell in cells]
+                found[step - after, 8:] += [audited, certified]
         return found
 
     def _step(self, models: int) -> int:

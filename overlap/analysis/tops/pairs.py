@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from overlap.analysis.combining import COMBINERS
 from overlap.analysis.compiler import compiled
+from overlap.analysis.ensembles.questions import agreed, mark, question, told
 from overlap.analysis.ensembles.settling import PROBABILITY, WEIGHTED, is_among
-from overlap.analysis.ensembles.verdicts import OPEN
 from overlap.analysis.tops.bounded import MARGIN, SLOPE, TINY, Bounded
 
 Counts = NDArray[np.int64]
@@ -75,18 +75,8 @@ def verdicts(
     folds: NDArray[np.int8],
     accepted: NDArray[np.int32],
 ) -> NDArray[np.uint16]:
-    """(P, n): by combiner, in bit c whether the pair is right, and in bit `verdicts.OPEN` + c whether that is open.
-
-    Args:
-        held: the models.
-        first, second: (P,) places of the pairs' models.
-        weights: (P, 5, 2), >= 0: by fold, 1 / T of both models in this pair (`two_temperatures`).
-        folds: (n,) calibration folds.
-        accepted: (n, L) classes, as `truths.accepted` gives them.
-    """
-    found = np.zeros((len(first), len(accepted)), np.uint16)
-    kinds = np.array([kind for kind, _ in COMBINERS.values()], np.int64)
-    calibrated = np.array([int(own) for _, own in COMBINERS.values()], np.int64)
+    """(P, n), as of `verdicts.verdicts`, by all of `COMBINERS`; arguments too, but for what is held of the models."""
+    about = question(first, second, weights, folds, accepted, [*COMBINERS.values()])
     _judge_all(
         np.array(held.z, order="C"),
         np.array(held.classes, order="C"),
@@ -95,16 +85,9 @@ def verdicts(
         np.array(held.low, order="C"),
         np.array(held.high, order="C"),
         held.among,
-        np.array(accepted, np.int32, order="C"),
-        np.array(folds, np.int8),
-        np.array(first, np.int64),
-        np.array(second, np.int64),
-        np.array(weights, np.float64, order="C"),
-        kinds,
-        calibrated,
-        found,
+        *about,
     )
-    return found
+    return about[-1]
 
 
 @compiled
@@ -131,11 +114,10 @@ def _judge_all(
     weight = np.ones(2)
     for x in range(images):
         if (classes[x, :, 0] == classes[x, 0, 0]).all():
-            found[:, x] = ((1 << len(kinds)) - 1) * is_among(classes[x, 0, 0], accepted[x])
+            found[:, x] = agreed(classes[x, 0, 0], len(kinds), accepted[x])
             continue
+        mark(classes[x], ranks, True)
         for model in range(models):
-            for rank in range(k):
-                ranks[model, classes[x, model, rank]] = rank
             for c in range(len(kinds)):
                 by = calibrated[c]
                 sums = low[by, x, model], high[by, x, model]
@@ -144,7 +126,7 @@ def _judge_all(
         for pair in range(len(first)):
             a, b = first[pair], second[pair]
             if classes[x, a, 0] == classes[x, b, 0]:
-                found[pair, x] = ((1 << len(kinds)) - 1) * is_among(classes[x, a, 0], accepted[x])
+                found[pair, x] = agreed(classes[x, a, 0], len(kinds), accepted[x])
                 continue
             verdict = np.int64(0)
             for c in range(len(kinds)):
@@ -155,11 +137,9 @@ def _judge_all(
                     lows[c, a], highs[c, a], classes[x, a], ranks[a], lows[c, b], highs[c, b], classes[x, b], ranks[b],
                     weight, accepted[x], kinds[c] != PROBABILITY,
                 )  # fmt: skip
-                verdict |= (np.int64(said < 0) << (OPEN + c)) | (np.int64(said > 0) << c)
+                verdict |= told(said, c)
             found[pair, x] = verdict
-        for model in range(models):
-            for rank in range(k):
-                ranks[model, classes[x, model, rank]] = -1
+        mark(classes[x], ranks, False)
 
 
 @compiled

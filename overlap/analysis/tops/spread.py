@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -53,16 +54,11 @@ class Spread:
     @classmethod
     def of(cls, one: Bounded) -> Spread:
         """Of what is known of a model."""
-        z = one.z
-        scaled = z / one.temperature[:, None]
-        odds, error = np.exp(scaled), ROUNDED + MARGIN - SLOPE * scaled
-        behind = odds < 1 - CLEAR
-        # equals of the first have higher classes; what is nearly equal may become equal by rounding, and be lower
-        clear = behind[:, -1] & ~((z < 0) & ~behind).any(axis=1)
-        low = odds * np.exp(-one.high[1])[:, None] * (1 - error) - TINY
-        high = odds * np.exp(-one.low[1])[:, None] * (1 + error) + TINY
-        held = np.maximum(low, 0).astype(np.float32), high.astype(np.float32)
-        return cls(*held, one.classes.astype(np.int32), clear, one.among)
+        low, high = np.empty((2, *one.largest.shape), np.float32)
+        clear = np.empty(len(low), np.bool_)
+        # copies, since read-only memory would be another type to compile for
+        _spread(one.z, np.array(one.temperature), np.array(one.low[1]), np.array(one.high[1]), low, high, clear)
+        return cls(low, high, one.classes.astype(np.int32), clear, one.among)
 
     def __len__(self) -> int:
         return len(self.low)
@@ -102,6 +98,31 @@ def verdicts(
             found[images],
         )
     return found
+
+
+@compiled
+def _spread(
+    z: NDArray[np.float32],
+    temperature: Fractions,
+    least: Fractions,
+    most: Fractions,
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    clear: NDArray[np.bool_],
+) -> None:
+    """Write bounds of probabilities; `least` and `most` are of the log of the sum over all classes."""
+    for x in range(len(z)):
+        under, over = exp(-most[x]), exp(-least[x])
+        is_clear, behind = True, False
+        for rank in range(z.shape[1]):
+            scaled = np.float64(z[x, rank]) / temperature[x]
+            odds, error = exp(scaled), ROUNDED + MARGIN - SLOPE * scaled
+            # equals of the first have higher classes; what is nearly equal may become equal by rounding, and be lower
+            behind = odds < 1 - CLEAR
+            is_clear = is_clear and (behind or z[x, rank] == 0)
+            low[x, rank] = max(0.0, odds * under * (1 - error) - TINY)
+            high[x, rank] = odds * over * (1 + error) + TINY
+        clear[x] = is_clear and behind
 
 
 @compiled

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis.ensembles.budgets import COSTS
 from overlap.analysis.ensembles.steps import SCHEMA as STEPS
-from overlap.analysis.ensembles.tables import SEARCHES
+from overlap.analysis.ensembles.tables import SEARCHES, WEIGHTS
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.pairs import frame
 from overlap.analysis.tops.search import Grown
@@ -23,7 +23,7 @@ from overlap.analysis.tops.search import Grown
 Counts = NDArray[np.int64]
 
 NEITHER, SECOND, FIRST, BOTH = range(4)
-"""Places of `combining.CELLS`."""
+"""Places of `tally.CELLS`."""
 
 CHANGED_BY: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("accuracy", "gain_mean", "gain_best", "gain_low", "gain_high"), (NEITHER, SECOND, FIRST, BOTH)),
@@ -137,9 +137,9 @@ def searches_table(
     for found, counts in zip(searches, judged, strict=True):
         row: dict[str, Any] = {
             "search": found.name,
-            "kind": "forward",
+            "kind": found.kind,
             "anchor": None if found.anchor is None else models[found.anchor],
-            "pool": "all",
+            "pool": found.pool,
             "objective": "accuracy",
             "reason": found.reason,
         }
@@ -157,6 +157,16 @@ def searches_table(
                 row[name] = None if np.isnan(total) else total
         rows.append(row)
     return frame({name: [row.get(name) for row in rows] for name in SEARCHES}, SEARCHES)
+
+
+def weights_table(models: Sequence[str], searches: Sequence[Grown]) -> pl.DataFrame:
+    """`ensemble_weights.parquet`: what every model weighs in every search of which the best prefix is certain."""
+    rows: list[tuple[str, str, float]] = []
+    for found in searches:
+        members = found.members[: found.size or 0]
+        rows += [(found.name, models[one], members.count(one) / len(members)) for one in sorted(set(members))]
+    columns = zip(*rows, strict=True) if rows else ((), (), ())
+    return frame(dict(zip(WEIGHTS, map(list, columns), strict=True)), WEIGHTS)
 
 
 def _figures(

@@ -12,7 +12,7 @@ from overlap.analysis import truths
 from overlap.analysis.ensembles import outcomes, suite, sums
 from overlap.analysis.ensembles.part import Part
 from overlap.analysis.ensembles.parts import Parts
-from overlap.analysis.ensembles.suite import Asked
+from overlap.analysis.ensembles.plans import Asked
 from overlap.analysis.ensembles.tables import PARETO, SEARCHES, WEIGHTS, Judged
 from tests.analysis.ensembles.test_weights import zoo_of
 from tests.analysis.ensembles.zoo import Given, Zoo, never, several

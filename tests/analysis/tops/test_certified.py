@@ -120,12 +120,12 @@ def test_stored_logits_decide_what_bounds_leave_open_and_are_compared() -> None:
     labels = labels_of(zoo, 1, several=False)
     without, exact = pairs_of(zoo, labels, 1)
     assert without.undecided.sum() > 0
-    assert (without.audited, without.certified) == (0, 0)
+    assert not without.compared.any()
     found, _ = pairs_of(zoo, labels, 1, some(zoo, range(60), range(0, 60, 2)))
     assert not found.undecided.any()
     assert (found.together.counts == exact).all()
-    assert found.audited == 30 * 3 * len(COMBINERS)
-    assert 0 < found.certified < found.audited
+    assert (found.compared[:, 0] == 30 * len(COMBINERS)).all()
+    assert 0 < found.compared[:, 1].sum() < found.compared[:, 0].sum()
 
 
 def test_a_disagreement_with_all_logits_is_an_error() -> None:

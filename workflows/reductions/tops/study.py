@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from overlap.analysis.calibration import Calibration
-from overlap.analysis.combining import EnsembleCounts
+from overlap.analysis.combining import COMBINERS, EnsembleCounts
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.analysis.gain_fits import gain_fits_table
@@ -18,9 +18,11 @@ from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.some_pairs import SomePairs, categorised
 from overlap.analysis.tops.agreement import agreement_table
 from overlap.panel import Panel
+from overlap.store.kept import Asked
 from overlap.store.ledger import Manifest
 from workflows.plan import Plan
 from workflows.reductions import costs
+from workflows.reductions.asked import asked
 from workflows.reductions.tops.answers import TopAnswers, read
 from workflows.reductions.tops.pairs import TopPairs, combine
 from workflows.reductions.tops.searches import search
@@ -28,8 +30,7 @@ from workflows.reductions.tops.searches import search
 NOT_MADE = (
     "distances between whole distributions of probabilities (capa, symmetric_kl, jensen_shannon)",
     "specialisation by confidence (the tables theta, specialisation and specialisation_categories)",
-    "searches but the greedy one and those from anchors (without replacement, bagged, of weak models, within budgets, "
-    "of weights, by likelihood), and with them the tables ensemble_weights and pareto",
+    "searches that are not greedy by accuracy (bagged, of weights, by likelihood), and the table pareto",
     "nll_test of searches",
 )
 """What needs all logits of every image."""
@@ -49,6 +50,7 @@ class TopStudy:
         main: rows of pair_ensembles by the main combiner, counts: of its ensembles; None where an image is undecided.
         missing: anchors that are no models.
         told: for the provenance.
+        asked: of what is kept; None of a study that stores all logits.
     """
 
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class TopStudy:
     counts: EnsembleCounts | None = None
     missing: tuple[str, ...] = ()
     told: dict[str, str] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 def tabulate(
@@ -87,12 +90,11 @@ def tabulate(
     answers = read(panel, plan, manifests)
     if not answers.models:
         return TopStudy()
-    joint = counts.among(answers.rows)
-    own = categories.among(answers.rows)
+    joint, own = counts.among(answers.rows), categories.among(answers.rows)
     mine = None if some is None else some.among(answers.rows)
     found = combine(answers, joint, own, mine)
     priced = costs.of(answers.models, plan, manifests, counted)
-    searched, compared, missing = search(answers, priced, plan.study.ensembles)
+    searched, compared, missing = search(answers, own, priced, plan.study.ensembles)
     decided = found.table.filter(~pl.col("accuracy").is_null().any().over("combiner"))
     tables = {
         "pair_ensembles": found.table,
@@ -107,8 +109,12 @@ def tabulate(
         tables["weak_helps"] = weak_helps_table(answers.models, joint.right, joint.n, gain, mine)
     decisions = tuple(np.add(found.decisions, compared).tolist())
     notes = tuple(_notes(answers, found, searched["ensemble_bounds"], (decisions[0], decisions[1])))
-    told = {"logits_read": f"the largest of {len(answers.models)} checkpoints, all of {len(answers.whole)} images"}
-    return TopStudy(tables, notes, answers.by_name, main, found.counts, tuple(missing), told)
+    told = {
+        "logits_read": f"the largest of {sum(answers.was_read)} of {len(answers.models)} checkpoints, "
+        f"all of {len(answers.whole)} images",
+        "pairs_counted": f"{found.counted} of {len(found.table) // len(COMBINERS)} pairs",
+    }
+    return TopStudy(tables, notes, answers.by_name, main, found.counts, tuple(missing), told, asked(answers))
 
 
 def _notes(answers: TopAnswers, found: TopPairs, steps: pl.DataFrame, decisions: tuple[int, int]) -> Iterator[str]:
