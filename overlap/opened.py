@@ -78,7 +78,7 @@ class OpenedStudy:
         return self.table("pairs")
 
     def pair_ensembles(self) -> pl.DataFrame:
-        """`pair_ensembles.parquet`: one row a pair and combiner."""
+        """`pair_ensembles.parquet`: one row a pair (that has detailed measures) and combiner."""
         return self._results().pair_ensembles
 
     def ensembles(self) -> pl.DataFrame:

@@ -119,6 +119,9 @@ class Analysis(Section):
     """Categories are also compared among the models of these accuracies alone: the paper's are 0.74 to 0.78."""
     sample: Size = 2048
     """Images on which probabilities of pairs are compared whole, and pairs' temperatures are fitted."""
+    detailed_pairs: Size = 500_000
+    """Pairs that have detailed measures (divergence, specialisation, ensembles) at most: of more, so many are chosen by
+    hash, from every category; the table of pairs has all. It is in no digest while all pairs are within it."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Analysis:

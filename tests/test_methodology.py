@@ -94,7 +94,8 @@ def test_pairs_and_matrix_agree_with_the_reference(zoo: list[tuple[Training, str
     assert found.shape == (len(zoo), len(zoo)) == (len(categories), len(categories))
     assert found.dtype == np.object_
     assert categories.numbers(everyone[:, None], everyone).dtype == np.int8
-    assert (categories.related() == np.isin(found, LINEAGE)).all()
+    everyone = np.arange(len(categories))
+    assert (categories.related(everyone[:, None], everyone) == np.isin(found, LINEAGE)).all()
     some = everyone[::-2]
     few = np.arange(len(some))
     assert (categories.among(some.tolist())[few[:, None], few] == found[np.ix_(some, some)]).all()

@@ -41,9 +41,7 @@ def compare(outcomes: Sequence[Outcome], objects: Objects, show: Callable[[Outco
     inputs = {"comparisons": COMPARISONS, "results": [[data, one.inputs_digest] for data, one in results.items()]}
     summary = _known(inputs, objects)
     if summary is None:
-        pairs, summary = across.compare(
-            {data: (one.scan("pairs").collect(), one.pair_ensembles) for data, one in results.items()}
-        )
+        pairs, summary = across.compare({data: (_detailed(one), one.pair_ensembles) for data, one in results.items()})
         body = _encode(summary)
         objects.put(layout.across(PAIRS), _encode(pairs))
         objects.put(layout.across(SUMMARY), body)
@@ -54,6 +52,18 @@ def compare(outcomes: Sequence[Outcome], objects: Objects, show: Callable[[Outco
             objects.put(layout.across(HEAD), canonical_json({"inputs": inputs, "summary": digest(body)}))
     for outcome in outcomes:
         outcome.across = summary.filter(pl.col("data_y") == outcome.data).to_dicts()
+
+
+def _detailed(results: Results) -> pl.LazyFrame:
+    """The table of pairs; where detailed measures are of a selection, those alone.
+
+    Of the same models the same pairs are chosen on every data set.
+    """
+    pairs, chosen = results.scan("pairs"), results.table("divergence")
+    if not chosen.width or chosen.height == results.rows("pairs"):
+        return pairs
+    names = ["model_a", "model_b"]
+    return pairs.join(chosen.lazy().select(names), on=names, how="semi", maintain_order="left")
 
 
 def stored(results: Results, objects: Objects) -> pl.DataFrame | None:

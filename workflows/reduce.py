@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from overlap.analysis.categories import category_table
+from overlap.analysis.detail import choose
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.models import models_table
 from overlap.analysis.notes import table_notes
+from overlap.analysis.some_pairs import categorised
 from overlap.earlier import Earlier, read_earlier
 from overlap.errors import StudyError
 from overlap.images.truths import Truth
@@ -104,27 +106,30 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
     categories, groups = rows.categories(panel, plan), rows.groups(plan)
 
     counted = costs.count(plan)
-    counts = pairs.count(panel)
+    detail = choose(subject.identities(panel.models), categories, study.analysis.detailed_pairs)
+    some = detail.pairs
+    counts = pairs.count(panel) if some is None else pairs.count_some(panel, some)
     written = pairs.write(panel, categories)
     table = written.scan()
     top = TopStudy()
     if study.predict.output == "top":
-        top = tabulate(panel, plan, subject.manifests, counts, categories, written, counted)
+        top = tabulate(panel, plan, subject.manifests, counts, categories, counted, some)
     answers = read(panel, plan, {} if study.predict.output == "top" else subject.manifests)
     (top.asked or asked(answers)).write(subject.objects, subject.name, subject.digest)
     own = categories.among(answers.rows)
-    joint = counts.among(answers.rows)
-    ensembles = combine(answers, joint, own)
+    joint, mine = counts.among(answers.rows), None if some is None else some.among(answers.rows)
+    ensembles = combine(answers, joint, own, mine)
     main, main_counts = (top.main, top.counts) if ensembles is None else (ensembles.main, ensembles.counts)
 
-    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis)
-    more, said = specialise(panel, table, categories, answers, joint, groups)
+    tables = diverge(panel, counts, categories, rows.trainings(panel, plan), answers, main, study.analysis, some)
+    more, said = specialise(panel, table, categories, answers, joint, groups, mine)
     tables |= more
     by_category = category_table(panel.models, panel.correct, table, main, main_counts)
     tables |= top.tables
     if ensembles is not None and main is not None:
-        tables |= {"pair_ensembles": ensembles.table, "gain_fits": gain_fits_table(written.read(), ensembles.table)}
-        tables |= {"weak_helps": weak_helps(answers, joint, main)}
+        fits = gain_fits_table(categorised(answers.models, own, mine), ensembles.table, sampled=mine is not None)
+        tables |= {"pair_ensembles": ensembles.table, "gain_fits": fits}
+        tables |= {"weak_helps": weak_helps(answers, joint, main, mine)}
     priced = costs.of(answers.models, plan, subject.manifests, counted)
     found, missing, searched = search(answers, own, priced, study.ensembles)
     missing = [name for name in missing if name not in top.calibrations]
@@ -147,6 +152,7 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         *(f"anchor '{name}' is not complete, or quarantined: no search starts from it" for name in missing),
         *rows.class_notes(panel, plan),
         *([] if written.is_held else [LONG.format(written.rows)]),
+        *detail.notes,
         *table_notes(tables | {"pairs": table}),
         *said,
         *top.notes,
@@ -165,12 +171,12 @@ def _reduce(subject: Subject, failed: dict[str, str], earlier: Earlier | None) -
         measures=rows.measures(subject.manifests, gated),
         absent=rows.absent(whole, plan, failed, gated),
         notes=notes,
-        provenance=provenance(study) | counting.told(answers, looked_up) | top.told,
+        provenance=provenance(study) | counting.told(answers, looked_up) | top.told | detail.provenance,
     )
     if earlier is None:
         return results
     if earlier.inputs_digest == subject.digest:  # made again since it was damaged: what was new then still is
         return replace(results, news=earlier.news)
-    told, compared = news.since(earlier, results, panel, counts, answers, subject.objects)
+    told, compared = news.since(earlier, results, panel, answers, subject.objects)
     read_too = counting.told(answers, [*looked_up, compared])
     return replace(results, news=told.plain(), provenance={**results.provenance, **read_too, **top.told})

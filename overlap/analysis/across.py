@@ -52,12 +52,14 @@ MODELS = 5
 Fractions = NDArray[np.float64]
 
 
-def compare(tables: Mapping[str, tuple[pl.DataFrame, pl.DataFrame]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def compare(
+    tables: Mapping[str, tuple[pl.DataFrame | pl.LazyFrame, pl.DataFrame]],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Compare every two data sets.
 
     Args:
         tables: by data set, in the order in which they are compared, `pairs.parquet` and `pair_ensembles.parquet`
-            (which may have no columns).
+            (which may have no columns); pairs that are only scanned are read as far as they are compared.
 
     Returns:
         One row a pair and two data sets that have it, `PAIRS_SCHEMA`, ordered by data sets and models; and one row a
@@ -106,9 +108,9 @@ def interval(
     return low, high
 
 
-def _told(pairs: pl.DataFrame, ensembles: pl.DataFrame) -> pl.DataFrame:
+def _told(pairs: pl.DataFrame | pl.LazyFrame, ensembles: pl.DataFrame) -> pl.DataFrame:
     """Models, category and statistics of every pair of a data set."""
-    table = pairs.select("model_a", "model_b", "category", "kappa", "error_inconsistency")
+    table = pairs.lazy().select("model_a", "model_b", "category", "kappa", "error_inconsistency").collect()
     if not ensembles.width:
         return table.with_columns(gain_best=pl.lit(None, pl.Float64))
     gains = ensembles.filter(pl.col("combiner") == COMBINER).select("model_a", "model_b", "gain_best")

@@ -17,6 +17,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from scipy.special import stdtrit
 
 from overlap.analysis.intervals import LEVEL, Z
@@ -29,6 +30,13 @@ DRAWS = 4000
 
 IMAGES = 4096
 """Images whose influence is computed together."""
+
+DENSE = 1024
+"""Models up to which figures of pairs stand in a square whatever their number."""
+SPARSE = 8
+"""Beyond, they do where so many times them would fill it."""
+TOGETHER = 512
+"""Draws of a sparse square that are made together."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,25 @@ def weighted_deviations(weight: Fractions, values: Fractions, first: Indices, se
         first: (P,) first model of each pair, below M.
         second: (P,) second model.
     """
+    above, below = (
+        weighted_sums(weight, each, first, second) for each in (values - values.mean(), np.ones(len(values)))
+    )
+    return np.asarray(above / below * widening(places(first, second)[0]))
+
+
+def weighted_sums(weight: Fractions, values: Fractions, first: Indices, second: Indices) -> Fractions:
+    """(draws,): sums over pairs, each counted by the product of its models' weights; arguments as above."""
     models = weight.shape[1]
-    value, present = np.zeros((2, models, models))
-    value[first, second], present[first, second] = values - values.mean(), 1
-    deviations = ((weight @ value) * weight).sum(axis=1) / ((weight @ present) * weight).sum(axis=1)
-    return np.asarray(deviations * widening(places(first, second)[0]))
+    if models > DENSE and len(values) * SPARSE < models * models:  # a full square would be zeros but for a few
+        square = coo_array((values, (first, second)), shape=(models, models)).tocsc()
+        total = np.zeros(len(weight))
+        for start in range(0, len(weight), TOGETHER):
+            drawn = weight[start : start + TOGETHER]
+            total[start : start + TOGETHER] = ((drawn @ square) * drawn).sum(axis=1)
+        return total
+    value = np.zeros((models, models))
+    value[first, second] = values
+    return np.asarray(((weight @ value) * weight).sum(axis=1))
 
 
 def widening(models: int) -> float:
@@ -129,8 +151,13 @@ def image_variance(
         linear: (M,).
     """
     used, a, b = _renumbered(first, second)
-    product = np.zeros((len(used), len(used)))
-    np.add.at(product, (a, b), weight)
+    shape = (len(used), len(used))
+    product: Any
+    if len(used) > DENSE and len(weight) * SPARSE < len(used) ** 2:
+        product = coo_array((weight, (a, b)), shape=shape).tocsr()
+    else:
+        product = np.zeros(shape)
+        np.add.at(product, (a, b), weight)
     single = product.sum(axis=0) + product.sum(axis=1) + linear[used]
     influence = np.empty(correct.shape[1])
     for start in range(0, correct.shape[1], IMAGES):

@@ -18,7 +18,8 @@ from overlap.analysis import truths
 from overlap.analysis.ensembles import settling, verdicts
 from overlap.analysis.ensembles.questions import OPEN
 from overlap.analysis.ensembles.shortlists import Answered, answered
-from overlap.analysis.pairs import CATEGORIES
+from overlap.analysis.pairs import CATEGORIES, pair_count
+from overlap.analysis.some_pairs import OfPairs, SomePairs, Square
 from overlap.analysis.tally import Tally, Together
 
 Counts = NDArray[np.int64]
@@ -53,30 +54,35 @@ class EnsembleCounts:
 
     Attributes:
         n: images counted.
-        kept: (M, M) int64 above the diagonal; both are right alone and the ensemble is.
-        converted: (M, M) int64; only the row's model is right alone, and the ensemble of the two is.
-        recovered: (M, M) int64 above the diagonal; both are wrong alone, the ensemble is right.
+        kept: (M, M) int64 above the diagonal, or of some pairs; both are right alone and the ensemble is.
+        converted: (M, M) int64, likewise; only the row's model is right alone, and the ensemble of the two is.
+        recovered: (M, M) int64 above the diagonal, likewise; both are wrong alone, the ensemble is right.
         gain: (C,) int64, by `CATEGORIES`; over images and pairs, ensemble right minus better model right; 0 where that
             was not counted.
         gain_square: (C,) int64; over images, the square of that difference summed over pairs.
     """
 
     n: int
-    kept: Counts
-    converted: Counts
-    recovered: Counts
+    kept: Square
+    converted: Square
+    recovered: Square
     gain: Counts
     gain_square: Counts
 
     @classmethod
     def of(cls, n: int, models: int, first: Counts, second: Counts, counts: Counts) -> EnsembleCounts:
-        """From (P, 4) counts by `tally.CELLS` of the pairs first < second; without gains."""
+        """From (P, 4) counts by `tally.CELLS` of pairs first < second, all or some in their order; without gains."""
+        nothing = np.zeros(len(CATEGORIES), np.int64)
+        if len(first) < pair_count(models):
+            some = SomePairs(models, first, second)
+            neither, by_second, by_first, both = counts.T
+            of_one = OfPairs(some, by_first, mirrored=by_second)
+            return cls(n, OfPairs(some, both), of_one, OfPairs(some, neither), nothing, nothing)
         kept, converted, recovered = (np.zeros((models, models), np.int64) for _ in range(3))
         recovered[first, second] = counts[:, 0]
         converted[second, first] = counts[:, 1]
         converted[first, second] = counts[:, 2]
         kept[first, second] = counts[:, 3]
-        nothing = np.zeros(len(CATEGORIES), np.int64)
         return cls(n, kept, converted, recovered, nothing, nothing)
 
     def with_gains(self, totals: NDArray[np.int32]) -> EnsembleCounts:

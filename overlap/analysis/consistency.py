@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from overlap.analysis import bits
 from overlap.analysis.compiler import compiled
 
+if TYPE_CHECKING:
+    from overlap.analysis.some_pairs import Square
+
 Counts = NDArray[np.int64]
 Fractions = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Joint counts over n images of all pairs of M models: integers, additive over disjoint sets of images.
+    """Joint counts over n images of all pairs of M models, or of some: integers, additive over disjoint sets of images.
 
     Attributes:
         n: images counted.
@@ -31,18 +34,21 @@ class PairCounts:
     """
 
     n: int
-    both_right: Counts
-    disagreement: Counts
+    both_right: Square
+    disagreement: Square
 
     def among(self, models: Sequence[int]) -> PairCounts:
         """The counts of some of the models, in this order."""
-        chosen = np.ix_(models, models)
-        return PairCounts(self.n, self.both_right[chosen], self.disagreement[chosen])
+        return PairCounts(self.n, _among(self.both_right, models), _among(self.disagreement, models))
 
     @property
     def right(self) -> Counts:
         """(M,) int64: images that each model gets right."""
-        return np.diagonal(self.both_right)
+        return self.both_right.diagonal()
+
+
+def _among(square: Square, models: Sequence[int]) -> Square:
+    return square[np.ix_(models, models)] if isinstance(square, np.ndarray) else square.among(models)
 
 
 def joint_counts(rows: NDArray[Any], columns: NDArray[Any]) -> Counts:

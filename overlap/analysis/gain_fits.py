@@ -34,6 +34,8 @@ Indices = NDArray[np.int64]
 PERMUTATIONS = 1999
 """Random permutations of the models of a group."""
 
+UNCHANGED = "no permutation of models changes it"
+UNTESTED = "models cannot be permuted where ensembles are of a selection of pairs"
 ALL = "all"
 """The group of all pairs but duplicates."""
 
@@ -69,12 +71,13 @@ class Fit:
     reason: str | None = None
 
 
-def gain_fits_table(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame) -> pl.DataFrame:
+def gain_fits_table(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame, *, sampled: bool = False) -> pl.DataFrame:
     """One row per combiner and group of pairs, with the columns of `SCHEMA`.
 
     Args:
-        pairs: the table of pairs, for their categories.
+        pairs: a table of the pairs, for their categories.
         pair_ensembles: the table of their ensembles, by any combiners.
+        sampled: whether these are a selection of the pairs of their models: then there is no test, which needs all.
     """
     categories = pairs.select("model_a", "model_b", "category")
     table = pair_ensembles.join(categories, on=["model_a", "model_b"], how="left", maintain_order="left")
@@ -85,11 +88,12 @@ def gain_fits_table(pairs: pl.DataFrame, pair_ensembles: pl.DataFrame) -> pl.Dat
         for group in (ALL, *CATEGORIES):
             member = pl.col("category") == group if group != ALL else pl.col("category").fill_null("") != "duplicate"
             if group == ALL or not of_combiner.filter(member).is_empty():
-                rows.append({"combiner": combiner, "group": group} | _row(of_combiner, of_combiner.select(member)))
+                figures = _row(of_combiner, of_combiner.select(member), sampled=sampled)
+                rows.append({"combiner": combiner, "group": group} | figures)
     return frame({name: [row[name] for row in rows] for name in SCHEMA}, SCHEMA)
 
 
-def _row(table: pl.DataFrame, member: pl.DataFrame) -> dict[str, Any]:
+def _row(table: pl.DataFrame, member: pl.DataFrame, *, sampled: bool) -> dict[str, Any]:
     """The figures of one group: `member` (P, 1) says which rows are of it."""
     chosen = member.to_series()
     group = table.filter(chosen)
@@ -102,7 +106,7 @@ def _row(table: pl.DataFrame, member: pl.DataFrame) -> dict[str, Any]:
     known = ~np.isnan(conversion)
     rates = fit(inconsistency[known], conversion[known], first[known], second[known])
     p_value = None
-    if rates.slope is not None:
+    if rates.slope is not None and not sampled:
         every = np.full((len(names), len(names)), np.nan)
         a, b = (np.array([axis[name] for name in table[side]], np.int64) for side in ("model_a", "model_b"))
         every[a, b] = every[b, a] = table["conversion_rate"].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -112,7 +116,7 @@ def _row(table: pl.DataFrame, member: pl.DataFrame) -> dict[str, Any]:
         "slope": gains.reason,
         "conversion_mean": None if known.any() else "no pair of which exactly one model is right on an image",
         "conversion_slope": rates.reason,
-        "conversion_p": None if p_value is not None or rates.slope is None else "no permutation of models changes it",
+        "conversion_p": None if p_value is not None or rates.slope is None else UNTESTED if sampled else UNCHANGED,
     }
     return {
         "pairs": len(group),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from overlap.analysis.consistency import PairCounts
+from overlap.analysis import bits
 from overlap.analysis.paired import sign_test
 
 LEVEL = 0.05
@@ -31,14 +31,15 @@ class Rank:
     of: int
 
 
-def rank(row: int, counts: PairCounts) -> Rank:
+def rank(row: int, words: bits.Words) -> Rank:
     """The rank of one model of a panel.
 
     Args:
         row: of the model.
-        counts: of all pairs of the panel's M models.
+        words: which images each of the panel's M models gets right, as `bits.packed` has them.
     """
-    right, both = counts.right, counts.both_right[row]
+    right = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+    both = bits.joint(words[row : row + 1], words)[0]
     models = len(right)
     p_values = sign_test(right[row] - both, right - both)
     beyond = p_values * max(1, models - 1) < LEVEL

@@ -73,10 +73,9 @@ class PairCategories:
         found = np.where(same, np.int8(DUPLICATE), found)
         return np.asarray(np.where(a == b, np.int8(NONE), found))
 
-    def related(self) -> NDArray[np.bool_]:
-        """(M, M): pairs of shared lineage and duplicates."""
-        everyone = np.arange(len(self))
-        return np.asarray(self.numbers(everyone[:, None], everyone) >= min(SHARED_LINEAGE, DUPLICATE))
+    def related(self, first: Any, second: Any) -> NDArray[np.bool_]:
+        """Whether pairs are of shared lineage, or duplicates; arguments are those of `numbers`."""
+        return np.asarray(self.numbers(first, second) >= min(SHARED_LINEAGE, DUPLICATE))
 
     def among(self, models: Sequence[int]) -> PairCategories:
         """Those of some of the models, in this order."""

@@ -14,7 +14,8 @@ from overlap.analysis.combining import EnsembleCounts
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.soft_scores import PairScores
 from overlap.analysis.intervals import gain_interval
-from overlap.analysis.pairs import check_axis, frame, pair_indices, ratio
+from overlap.analysis.pairs import check_axis, frame, ratio
+from overlap.analysis.some_pairs import SomePairs, taken
 
 SCHEMA: dict[str, pl.DataType] = {
     "model_a": pl.String(),
@@ -45,6 +46,7 @@ def pair_ensembles_table(
     ensembles: EnsembleCounts,
     combiner: str,
     scores: PairScores | None = None,
+    pairs: SomePairs | None = None,
 ) -> pl.DataFrame:
     """One row per pair, with the columns of `SCHEMA`.
 
@@ -60,6 +62,7 @@ def pair_ensembles_table(
         ensembles: of the same images.
         combiner: its name.
         scores: of the same models.
+        pairs: that have a row, and that the others are of; without them all.
 
     Raises:
         ValueError: axes or images do not fit.
@@ -70,7 +73,7 @@ def pair_ensembles_table(
         check_axis(models, len(scores.nll[combiner]))
     if counts.n != ensembles.n:
         raise ValueError(f"pairs counted over {counts.n} images, their ensembles over {ensembles.n}")
-    first, second = pair_indices(len(models))
+    first, second = taken(len(models), pairs=pairs)
     names = np.array(models, np.object_)
     n, right_a, right_b = counts.n, counts.right[first], counts.right[second]
     both_right = counts.both_right[first, second]

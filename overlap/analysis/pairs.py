@@ -76,7 +76,11 @@ def pair_indices(models: int, rows: slice = slice(None)) -> tuple[NDArray[np.int
         models: M, of which there are P = M (M - 1) / 2 pairs.
         rows: a range of them.
     """
-    place = np.arange(*rows.indices(pair_count(models)))
+    return pairs_at(models, np.arange(*rows.indices(pair_count(models))))
+
+
+def pairs_at(models: int, place: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and second model, (P,) each, of the pairs at some places of the table of so many models."""
     before = np.arange(models) * (2 * models - 1 - np.arange(models)) // 2  # pairs of the models before each
     first = np.searchsorted(before[: max(0, models - 1)], place, side="right") - 1
     return first.astype(np.int64), place - before[first] + first + 1

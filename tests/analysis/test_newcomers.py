@@ -8,17 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from overlap.analysis.consistency import PairCounts, joint_counts
+from overlap.analysis.bits import packed
 from overlap.analysis.ensembles.successors import successions
 from overlap.analysis.intervals import gain_interval
 from overlap.analysis.newcomers import only_right, rank
 from overlap.analysis.paired import holm, sign_test
 from tests.reference import paired as reference
-
-
-def counts_of(right: NDArray[np.bool_]) -> PairCounts:
-    return PairCounts(right.shape[1], joint_counts(right, right), np.zeros((len(right), len(right)), np.int64))
-
 
 BITS = st.tuples(st.integers(1, 7), st.integers(1, 60), st.integers(0, 2**32 - 1)).map(
     lambda drawn: (
@@ -49,8 +44,8 @@ def test_adjusted_p_values_reject_what_holms_steps_reject(p_values: list[float])
 @given(BITS)
 @settings(deadline=None)
 def test_ranks_and_images_that_only_one_gets_right(right: NDArray[np.bool_]) -> None:
-    counts, plain = counts_of(right), right.tolist()
-    ranks = [rank(row, counts) for row in range(len(right))]
+    words, plain = packed(right), right.tolist()
+    ranks = [rank(row, words) for row in range(len(right))]
     assert [(one.place, one.low, one.high) for one in ranks] == [
         reference.rank(row, plain) for row in range(len(plain))
     ]
@@ -64,7 +59,7 @@ def test_a_copy_of_a_model_leaves_nothing_that_either_alone_gets_right(right: ND
     doubled = np.vstack([right, right[:1]])
     assert only_right(doubled)[[0, -1]].tolist() == [0, 0]
     assert only_right(doubled)[1:-1].tolist() == only_right(right)[1:].tolist()
-    first, copy = rank(0, counts_of(doubled)), rank(len(right), counts_of(doubled))
+    first, copy = rank(0, packed(doubled)), rank(len(right), packed(doubled))
     assert first == copy
 
 

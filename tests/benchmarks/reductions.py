@@ -1,8 +1,9 @@
 """Every reduction of a study of ImageNet's size, timed: python -m tests.benchmarks.reductions [--models 100]
 
 The store is made once, under --store (about 100 MB for a model of 50,000 images and 1,000 classes), and then reduced
-as `overlap run` does it: with Ray on this machine, from certified units to the report. With --hard instead 35 observers
-x 1,280 trials are imported, which must be reduced in 10 s after start-up.
+as `overlap run` does it: with Ray on this machine, from certified units to the report. With --detailed N there are
+detailed measures of so many pairs, and with --light two searches of few steps, as of a zoo of thousands of models. With
+--hard instead 35 observers x 1,280 trials are imported, which must be reduced in 10 s after start-up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,7 +33,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "workflows.nodes.cluster:Cluster.start": ("start of Ray",),
     "workflows.reductions.subject:Subject.panel": ("hard predictions read",),
     "workflows.gate:Gate.judge": ("gate",),
+    "workflows.reduce:choose": ("pairs: choice of the detailed",),
     "workflows.reductions.pairs:count": ("pairs: joint counts",),
+    "workflows.reductions.pairs:count_some": ("pairs: joint counts of the detailed",),
     "workflows.reductions.pairs:write": ("pairs: table",),
     "workflows.reduce:tabulate": ("from the largest logits",),
     "workflows.reductions.tops.study:read": ("largest logits read once or recalled",),
@@ -154,17 +158,30 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--store", type=Path, default=Path(tempfile.gettempdir()) / "overlap-benchmark")
+    parser.add_argument("--shards", type=int, default=large_store.SHARDS)
+    parser.add_argument("--detailed", type=int, help="pairs that have detailed measures, at most")
+    parser.add_argument("--light", action="store_true", help="two searches of four steps")
+    parser.add_argument("--make", action="store_true", help="the store alone")
     parser.add_argument("--hard", action="store_true", help="imported hard predictions instead")
     arguments = parser.parse_args()
     if arguments.hard:
         with tempfile.TemporaryDirectory() as folder:
             hard(Path(folder))
         return
-    size = large_store.Size(arguments.models, arguments.images, arguments.classes)
+    size = large_store.Size(arguments.models, arguments.images, arguments.classes, arguments.shards)
     folder = arguments.store / f"{size.models}-{size.images}-{size.classes}"
     start = time.perf_counter()
     study = large_store.make(folder, size)
     print(f"made in {time.perf_counter() - start:.1f} s: {folder}; load {os.getloadavg()[0]:.1f}", flush=True)
+    if arguments.make:
+        return
+    changed: dict[str, Any] = {}
+    if arguments.detailed is not None:
+        changed["analysis"] = study.analysis.model_copy(update={"detailed_pairs": arguments.detailed})
+    if arguments.light:
+        light = {"max_size": 4, "bags": 0, "weights": False, "objectives": ("accuracy",)}
+        changed["ensembles"] = study.ensembles.model_copy(update=light)
+    study = study.model_copy(update=changed)
     reduce(study, f"{size.models} models x {size.images:,} images x {size.classes:,} classes")
 
 

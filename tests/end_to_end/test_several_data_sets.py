@@ -95,6 +95,24 @@ def test_pairs_are_compared_across(both: tuple[SmallStudy, list[dict]], run: Run
         assert row["low"] <= row["rank_correlation"] <= row["high"]
 
 
+def test_a_selection_of_pairs_is_the_same_on_either_set(
+    both: tuple[SmallStudy, list[dict]], tmp_path: Path, run: Run
+) -> None:
+    """Chosen by what models are, whatever classes they are asked for: so all pairs that were chosen are compared."""
+    study = both[0].copy(tmp_path / "study")
+    before = pl.read_parquet(study.store / "results" / "across.parquet")
+    study.write(tracking={"uri": "none"}, analysis={"detailed_pairs": 6})
+    assert run(study).code == 0
+    names = ["model_a", "model_b"]
+    chosen = [
+        pl.read_parquet(study.store / f"results/{data}/divergence.parquet").select(names) for data in (DATA, "odd")
+    ]
+    assert chosen[0].equals(chosen[1])
+    table = pl.read_parquet(study.store / "results" / "across.parquet")
+    assert table.height == 6
+    assert table.equals(before.join(chosen[0], on=names, how="semi", maintain_order="left"))
+
+
 def test_reports_and_mlflow_show_how_pairs_compare(both: tuple[SmallStudy, list[dict]]) -> None:
     """The first set's report too, though it was reduced before there was anything to compare it with."""
     study, outcomes = both

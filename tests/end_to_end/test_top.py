@@ -226,6 +226,19 @@ def test_a_checkpoint_that_is_added_joins_the_others(both: Both, tmp_path: Path,
     assert told(study)["news"] is not None
 
 
+def test_ensembles_of_a_selection_of_pairs_are_those_among_all(both: Both, tmp_path: Path, run: Run) -> None:
+    study = both.top.copy(tmp_path / "study")
+    study.write(analysis={"detailed_pairs": 4})
+    assert run(study).code == 0
+    before, after = both.opened[1], OpenedStudy(str(study.store))
+    chosen, keys = after.table("divergence").select("model_a", "model_b"), ["model_a", "model_b"]
+    assert (chosen.height, after.pairs().height) == (4, 6)
+    for name in ("pair_ensembles", "pair_ensemble_bounds"):
+        expected = before.table(name).join(chosen, on=keys, how="semi", maintain_order="left")
+        assert after.table(name).equals(expected)
+    assert told(study)["provenance"]["detailed_pairs"].startswith("4 of 6 pairs, chosen by hash (")
+
+
 def test_its_best_ensemble_is_exported_and_asked_for_all_classes(both: Both, tmp_path: Path) -> None:
     exported = invoke("export", str(both.top.path), str(tmp_path / "export"))
     assert exported.code == 0, exported

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from overlap.analysis.pairs import pairs_table
+from overlap.analysis.pairs import pair_indices, pairs_table
+from overlap.analysis.some_pairs import SomePairs
 from overlap.methodology import Training, pair_categories
 from overlap.panel import Panel
 from overlap.store import long_tables
 from tests.analysis.zoo import pair_counts
 from tests.reference import consistency as reference
 from workflows.reductions import pairs
+from workflows.reductions.kept_pairs import TILE, stars, tiles
 
 MODELS = 7
 
@@ -80,3 +82,31 @@ def test_no_pairs_are_a_table_without_rows(models: int) -> None:
     empty = pairs.write(panel, pair_categories(panel.models, [Training()] * models, [None] * models))
     assert (empty.rows, empty.read().height) == (0, 0)
     assert empty.read().schema == pairs_table((), pair_counts(np.zeros((0, 4), int), np.zeros(4, int))).schema
+
+
+@pytest.mark.usefixtures("cluster")
+def test_some_pairs_are_counted_as_they_are_among_all() -> None:
+    random = np.random.default_rng(2)
+    labels = random.integers(0, 9, 300).astype(np.int32)
+    prediction = np.where(random.random((MODELS, 300)) < 0.6, labels, random.integers(0, 9, (MODELS, 300)))
+    panel = panel_of(prediction.astype(np.int32), labels)
+    first, second = (indices[1::3] for indices in pair_indices(MODELS))
+    whole = pairs.count(panel)
+    for rows in (1, 4, 1000):
+        some = pairs.count_some(panel, SomePairs(MODELS, first, second), rows)
+        assert (some.n, some.right.tolist()) == (whole.n, whole.right.tolist())
+        assert some.both_right[first, second].tolist() == whole.both_right[first, second].tolist()
+        assert some.disagreement[first, second].tolist() == whole.disagreement[first, second].tolist()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
+def test_tasks_make_every_pair_once_and_hold_few_models(share: float) -> None:
+    first, second = pair_indices(150)
+    chosen = np.random.default_rng(0).random(len(first)) < share
+    wanted = {*zip(first[chosen].tolist(), second[chosen].tolist(), strict=True)}
+    for parts in (tiles(first[chosen], second[chosen]), stars(first[chosen], second[chosen])):
+        found = [(models[a], models[b]) for models, held in parts for a, b in held.T.tolist()]
+        assert len(found) == len(wanted)
+        assert {*found} == wanted
+        assert all(len(models) <= 2 * TILE for models, _ in parts)
+    assert stars(first[:0], second[:0]) == []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from overlap.analysis.consistency import PairCounts
+from overlap.analysis import bits
 from overlap.analysis.newcomers import only_right, rank
 from overlap.analysis.shares import wilson
 from overlap.earlier import Earlier
@@ -34,7 +34,6 @@ def since(
     earlier: Earlier,
     results: Results,
     panel: Panel,
-    counts: PairCounts,
     answers: Answers,
     objects: Objects,
 ) -> tuple[News, LookedUp]:
@@ -44,7 +43,6 @@ def since(
         earlier: the reduction before.
         results: the tables now.
         panel: of the models that take part.
-        counts: of their pairs.
         answers: of those that have logits.
         objects: the store, which holds the identities behind fingerprints.
     """
@@ -54,16 +52,18 @@ def since(
     # of the largest logits alone no earlier ensemble can be judged anew
     searched = results.ensembles if answers.models else results.ensembles.clear()
     compared, looked_up = sizes(earlier, searched, kept, answers)
-    alone = only_right(panel.correct) if panel.models else np.empty(0, np.int64)
+    correct, n = panel.correct, len(panel.keys)
+    alone = only_right(correct) if panel.models else np.empty(0, np.int64)
+    words = bits.packed(correct)
 
     def place(model: str) -> Place:
         row = panel.row(model)
-        ranked, right = rank(row, counts), int(counts.right[row])
-        low, high = wilson(right / counts.n, counts.n)
+        ranked, right = rank(row, words), int(correct[row].sum())
+        low, high = wilson(right / n, n)
         nearest, farthest = _partners(model, results.scan("pairs"))
         return Place(
-            counts.n,
-            right / counts.n,
+            n,
+            right / n,
             low,
             high,
             ranked.place,
@@ -90,7 +90,7 @@ def since(
                 fields=_fields(name, old, state, objects) if old is not None and name in now else (),
                 renamed=gone.get(state.fingerprint or "") if change == "added" else None,
                 accuracy_before=None if old is None else old.accuracy,
-                place=place(name) if name in now and state.takes_part and counts.n else None,
+                place=place(name) if name in now and state.takes_part and n else None,
             )
         )
     news = News(

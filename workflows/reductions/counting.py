@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workflows.reductions.answers import Answers, LookUp
+from workflows.reductions.answers import Answers
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LookedUp:
 class Counting:
     """A look-up that counts; asked about a range of images, it numbers them from the first."""
 
-    def __init__(self, look_up: LookUp, first: int = 0) -> None:
+    def __init__(self, look_up: Callable[[int, NDArray[np.int64]], NDArray[np.float16]], first: int = 0) -> None:
         self._look_up, self._first = look_up, first
         self._rows: dict[int, int] = {}
 

@@ -23,6 +23,7 @@ from overlap.analysis.divergence.scores import scores
 from overlap.analysis.divergence.soft import SoftSums, soft_sums
 from overlap.analysis.divergence.table import divergence_table
 from overlap.analysis.pair_categories import PairCategories
+from overlap.analysis.some_pairs import SomePairs
 from overlap.methodology import AXES, Training
 from overlap.panel import Panel
 from overlap.sections import Analysis
@@ -30,11 +31,12 @@ from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, Sample
 from workflows.reductions.pairs import row_starts
+from workflows.reductions.reader import BLOCK_BYTES
 
 ROWS = 1 << 12
 """Rows of the table of divergence that one task makes."""
 IMAGES = 128
-"""Images of the sample that one task compares: 0.3 GiB of 300 models and 1,000 classes."""
+"""Images of the sample that one task compares: 0.3 GiB of 300 models and 1,000 classes, and of more models in parts."""
 
 
 def diverge(
@@ -45,24 +47,26 @@ def diverge(
     answers: Answers,
     ensembles: pl.DataFrame | None,
     settings: Analysis,
+    pairs: SomePairs | None = None,
 ) -> dict[str, pl.DataFrame]:
     """The tables divergence, divergence_categories, category_tests, axes and difficulty.
 
     Args:
         panel: all models that take part, of which there is one at least.
-        counts: joint counts of all pairs.
+        counts: joint counts of the pairs.
         categories: of their pairs.
         trainings: of the models.
         answers: of those that have logits.
         ensembles: of pairs by one combiner; None without logits.
         settings: of the study.
+        pairs: of the panel's models, that this is about, and the counts are of; without them all.
     """
     correct = panel.correct
     counted = scores(correct)
     fitted = rasch.fit(counts.right, counted.images)
-    sums = _soft(answers, settings.sample)
-    about = ray.put((panel.models, counts, counted, fitted, sums, answers.rows, categories))
-    parts = [_rows.remote(about, start) for start in row_starts(len(panel.models), ROWS)]
+    sums = _soft(answers, settings.sample, None if pairs is None else pairs.among(answers.rows))
+    about = ray.put((panel.models, counts, counted, fitted, sums, answers.rows, categories, pairs))
+    parts = [_rows.remote(about, start) for start in row_starts(len(panel.models), ROWS, pairs)]
     difficulty = difficulty_table(panel.keys, panel.labels, correct, fitted)
     table = pl.concat(fetch(parts))
     zoo = compared(
@@ -76,12 +80,13 @@ def diverge(
         soft=sums,
         soft_models=answers.rows,
         pair_ensembles=ensembles,
+        pairs=pairs,
     )
     all_measures = ray.put(zoo)
     told = [measure.name for measure in zoo.measures]
     compare = [_compare.remote(all_measures, settings.accuracy_band, name) for name in NAMES if name in told]
     means, tests = zip(*fetch(compare), strict=True)
-    related = categories.related()
+    related = categories.related(*zoo.indices)
     return {
         "divergence": table,
         "divergence_categories": pl.concat(means),
@@ -91,12 +96,12 @@ def diverge(
     }
 
 
-def _soft(answers: Answers, images: int) -> SoftSums | None:
+def _soft(answers: Answers, images: int, pairs: SomePairs | None) -> SoftSums | None:
     """Sums over the sample, a task for each range of its images; None where fewer than two models have logits."""
     if len(answers.models) < 2:
         return None
     sample = answers.sample(images)
-    held = ray.put(sample)
+    held = ray.put((sample, pairs))
     parts = [_add.remote(held, slice(start, start + IMAGES)) for start in range(0, len(sample.keys), IMAGES)]
     sums: SoftSums = functools.reduce(operator.add, fetch(parts))
     return sums
@@ -111,14 +116,17 @@ def _codes(trainings: Sequence[Training]) -> NDArray[np.int64]:
 
 
 @remote(num_cpus=1)
-def _add(sample: Sample, images: slice) -> SoftSums:
-    block = sample.block(images=images)
-    return soft_sums(block, np.ones(len(block.labels), np.bool_))
+def _add(held: tuple[Sample, SomePairs | None], images: slice) -> SoftSums:
+    sample, pairs = held
+    together = max(1, BLOCK_BYTES // max(1, 2 * len(sample.held) * sample.classes))
+    last = min(images.stop, len(sample.keys))
+    parts = (sample.block(images=slice(at, min(at + together, last))) for at in range(images.start, last, together))
+    return functools.reduce(operator.add, (soft_sums(part, np.ones(len(part.labels), bool), pairs) for part in parts))
 
 
 @remote(num_cpus=1)
 def _rows(about: tuple[Any, ...], start: int) -> pl.DataFrame:
-    models, counts, counted, fitted, sums, soft_models, categories = about
+    models, counts, counted, fitted, sums, soft_models, categories, pairs = about
     return divergence_table(
         models,
         counts,
@@ -128,6 +136,7 @@ def _rows(about: tuple[Any, ...], start: int) -> pl.DataFrame:
         soft_models=soft_models,
         categories=categories,
         rows=slice(start, start + ROWS),
+        pairs=pairs,
     )
 
 

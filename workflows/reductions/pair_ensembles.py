@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 import ray
 
+from overlap.analysis.calibration import Calibration
 from overlap.analysis.combining import COMBINERS, MAIN, EnsembleCounts, count_pairs
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
+from overlap.analysis.some_pairs import SomePairs
 from overlap.store.objects import open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
-from workflows.reductions.answers import Answers, LookUp, Sample
+from workflows.reductions.answers import Answers, Sample
 from workflows.reductions.counting import Counting, LookedUp
-from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs, tiles
+from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs
 from workflows.reductions.pair_rows import Name, PairRows
 
 
@@ -43,54 +44,70 @@ class PairEnsembles:
         return self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: Answers, counts: PairCounts, categories: PairCategories) -> PairEnsembles | None:
-    """Ensembles of all pairs of the models that have logits; None where there are none.
+def combine(
+    answers: Answers, counts: PairCounts, categories: PairCategories, some: SomePairs | None = None
+) -> PairEnsembles | None:
+    """Ensembles of the pairs of the models that have logits; None where there are none.
 
     Args:
         answers: of M models.
-        counts: joint counts of those models.
-        categories: of their pairs.
+        counts: joint counts of the pairs.
+        categories: of the models' pairs.
+        some: the pairs; without them all of the M models.
     """
     if not answers.models:
         return None
-    pairs = KeptPairs.of(answers)
-    first, second = pairs.missing
-    made, looked_up = _made(answers, pairs.context, first, second)
+    pairs = KeptPairs.of(answers, pairs=some)
+    made, looked_up = _made(answers, pairs.context, pairs.tasks)
     found = pairs.gathered(made, counts.right, categories)
     of = {name: pairs.counts(found.images[:, place]) for place, name in enumerate(COMBINERS)}
     of[MAIN] = of[MAIN].with_gains(found.gains)
-    return PairEnsembles(_table(answers, counts, of, found.scores), of[MAIN], len(first), looked_up)
+    return PairEnsembles(_table(answers, counts, of, found.scores, some), of[MAIN], pairs.counted, looked_up)
 
 
-def _table(answers: Answers, counts: PairCounts, total: dict[str, EnsembleCounts], scores: PairScores) -> pl.DataFrame:
-    tables = [pair_ensembles_table(answers.models, counts, total[name], name, scores) for name in COMBINERS]
+def _table(
+    answers: Answers,
+    counts: PairCounts,
+    total: dict[str, EnsembleCounts],
+    scores: PairScores,
+    some: SomePairs | None,
+) -> pl.DataFrame:
+    tables = [pair_ensembles_table(answers.models, counts, total[name], name, scores, some) for name in COMBINERS]
     return pl.concat(tables).sort("model_a", "model_b", "combiner")
 
 
-def _made(answers: Answers, context: str, first: Pairs, second: Pairs) -> tuple[list[Held], LookedUp]:
+def _made(answers: Answers, context: str, tasks: Sequence[tuple[list[int], Pairs]]) -> tuple[list[Held], LookedUp]:
     """Pairs of models, counted and kept, and the logits that were read for it."""
     sample = answers.sample(answers.paired)
-    about = ray.put((answers.labels, answers.folds, answers.look_up, answers.names, sample, context))
-    made = [
-        _make.remote([answers.answered[model] for model in models], models, pairs, about)
-        for models, pairs in tiles(first, second)
-    ]
+    reader, nobody = answers.look_up.reader, replace(sample, held=(), calibrations=())
+    about = ray.put((answers.labels, answers.folds, reader, nobody, context))
+    records = [ray.put(one) for one in answers.look_up.records] if tasks else []  # read where a look-up wants them
+    made = []
+    for models, pairs in tasks:  # of thousands of models a task is told of its own alone
+        told = [(answers.names[model], sample.calibrations[model]) for model in models]
+        held = [(answers.answered[model], sample.held[model], records[model]) for model in models]
+        made.append(_make.remote(models, pairs, told, held, about))
     return [(fetch(pairs), rows) for pairs, rows, _ in made], LookedUp.sum(fetch([looked for *_, looked in made]))
 
 
 @remote(num_cpus=1, num_returns=3)
 def _make(
-    answered: Sequence[Any], models: Sequence[int], pairs: Pairs, about: tuple[Any, ...]
+    models: Sequence[int],
+    pairs: Pairs,
+    told: Sequence[tuple[Name, Calibration]],
+    held: Sequence[tuple[Any, Any, Any]],
+    about: tuple[Any, ...],
 ) -> tuple[Sequence[tuple[Name, Name]], PairRows, LookedUp]:
     """The pairs of some models, counted on every image by weights that were fitted on the sample."""
-    labels, folds, look_up, names, sample, context = about
-    own: LookUp = look_up
-    held: Sample = sample
+    labels, folds, reader, nobody, context = about
+    sample: Sample = replace(
+        nobody, held=tuple(logits for _, logits, _ in held), calibrations=tuple(fitted for _, fitted in told)
+    )
     first, second = pairs
-    soft = score_pairs([held.block(models)], np.array(models)[first], np.array(models)[second])
-    looked = Counting(own)
+    soft = score_pairs([sample.block()], first, second)
+    looked = Counting(lambda model, images: reader.read(ray.get(held[models.index(model)][2]), images))
     together = count_pairs(
-        ray.get([*answered]),
+        ray.get([answered for answered, *_ in held]),
         labels,
         folds,
         first,
@@ -98,7 +115,7 @@ def _make(
         soft.weights,
         lambda model, images: looked(models[model], images),
     )
-    told = tuple((names[models[a]], names[models[b]]) for a, b in pairs.T.tolist())
-    rows = PairRows(told, soft, together)
-    rows.write(open_objects(own.reader.where), own.reader.data, context)
-    return told, rows, looked.told
+    named = tuple((told[a][0], told[b][0]) for a, b in pairs.T.tolist())
+    rows = PairRows(named, soft, together)
+    rows.write(open_objects(reader.where), reader.data, context)
+    return named, rows, looked.told

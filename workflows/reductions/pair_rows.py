@@ -124,9 +124,10 @@ def context(answers: str, sample: int) -> str:
     return digest(canonical_json({"version": VERSION, "answers": answers, "sample": sample, "combiners": [*COMBINERS]}))
 
 
-def places(pairs: Sequence[tuple[Name, Name]]) -> dict[tuple[Name, Name], int]:
-    """Where each pair is first."""
-    found: dict[tuple[Name, Name], int] = {}
-    for place, pair in enumerate(pairs):
-        found.setdefault(pair, place)
+def places(parts: Sequence[Sequence[tuple[Name, Name]]]) -> dict[tuple[Name, Name], tuple[int, int]]:
+    """Where each pair is first: in which part, and where in that."""
+    found: dict[tuple[Name, Name], tuple[int, int]] = {}
+    for part, pairs in enumerate(parts):
+        for place, pair in enumerate(pairs):
+            found.setdefault(pair, (part, place))
     return found

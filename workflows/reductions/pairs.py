@@ -14,6 +14,7 @@ from overlap.analysis import bits
 from overlap.analysis.consistency import PairCounts, disagreement_counts, disagreements_of, narrow
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pairs import SCHEMA, pair_count, pair_indices, rows_of
+from overlap.analysis.some_pairs import OfPairs, SomePairs
 from overlap.panel import Panel
 from overlap.store.long_tables import LongTable, Writer
 from workflows.nodes.cluster import fetch, nodes
@@ -54,6 +55,18 @@ def count(panel: Panel, models: int = MODELS) -> PairCounts:
     return PairCounts(len(panel.labels), both, different)
 
 
+def count_some(panel: Panel, pairs: SomePairs, rows: int = ROWS) -> PairCounts:
+    """Joint counts of some pairs, a task for each range of so many; nothing is held for each two models."""
+    words = bits.packed(panel.correct)
+    right = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+    held = ray.put((words, narrow(panel.prediction), pairs))
+    del words
+    parts = [_count_some.remote(held, slice(start, start + rows)) for start in range(0, len(pairs), rows)]
+    both, different = (np.concatenate(found) for found in zip(*fetch(parts), strict=True))
+    n = len(panel.labels)
+    return PairCounts(n, OfPairs(pairs, both, own=right), OfPairs(pairs, different, own=np.zeros(len(right), np.int64)))
+
+
 def write(panel: Panel, categories: PairCategories, rows: int = ROWS) -> LongTable:
     """The table of pairs, a task for each range of so many rows, which counts its pairs itself; in a file.
 
@@ -78,9 +91,9 @@ def write(panel: Panel, categories: PairCategories, rows: int = ROWS) -> LongTab
     return writer.table
 
 
-def row_starts(models: int, rows: int = ROWS) -> range:
-    """The first rows of ranges of pairs; one empty range where there are no pairs."""
-    return range(0, max(1, pair_count(models)), rows)
+def row_starts(models: int, rows: int = ROWS, pairs: SomePairs | None = None) -> range:
+    """The first rows of ranges of pairs, of all or of some; one empty range where there are no pairs."""
+    return range(0, max(1, pair_count(models) if pairs is None else len(pairs)), rows)
 
 
 @remote(num_cpus=1)
@@ -94,6 +107,15 @@ def _count(
     if row == column:
         return bits.joint(first, first), disagreement_counts(given, given)
     return bits.joint(first, right[columns]), disagreement_counts(given, prediction[columns])
+
+
+@remote(num_cpus=1)
+def _count_some(
+    held: tuple[bits.Words, NDArray[Any], SomePairs], rows: slice
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    words, prediction, pairs = held
+    first, second = pairs.first[rows], pairs.second[rows]
+    return bits.joint_of(words, first, second), disagreements_of(prediction, first, second)
 
 
 @remote(num_cpus=1)

@@ -24,6 +24,7 @@ from overlap.analysis.ensembles.suite import Suite, Zoo, searches
 from overlap.analysis.ensembles.tables import Judged
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.analysis.pair_categories import PairCategories
+from overlap.analysis.some_pairs import SomePairs
 from overlap.sections import Ensembles
 from workflows.nodes import cluster
 from workflows.nodes.cluster import fetch
@@ -148,10 +149,12 @@ def search(
     )
 
 
-def weak_helps(answers: Answers, counts: PairCounts, ensembles: pl.DataFrame) -> pl.DataFrame:
-    """The table weak_helps, from the gains of one combiner's ensembles of all pairs."""
+def weak_helps(
+    answers: Answers, counts: PairCounts, ensembles: pl.DataFrame, pairs: SomePairs | None = None
+) -> pl.DataFrame:
+    """The table weak_helps, from the gains of one combiner's ensembles of all pairs, or of some."""
     gain = ensembles["gain_best"].fill_null(np.nan).to_numpy()
-    return weak_helps_table(answers.models, counts.right, counts.n, gain)
+    return weak_helps_table(answers.models, counts.right, counts.n, gain, pairs)
 
 
 def _select(asked: Asked, zoo: Zoo, answers: Answers) -> tuple[Suite, LookedUp]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.pair_categories import PairCategories
+from overlap.analysis.some_pairs import SomePairs
 from overlap.analysis.specialisation.angles import theta_counts, theta_table
 from overlap.analysis.specialisation.by_category import specialisation_categories
 from overlap.analysis.specialisation.driving import divisive_images, driven_pairs, driving_images
@@ -37,6 +38,7 @@ def specialise(
     answers: Answers,
     counts: PairCounts,
     groups: ClassGroups | None,
+    some: SomePairs | None = None,
 ) -> tuple[dict[str, pl.DataFrame], list[str]]:
     """The tables class_scores, group_scores, driving, divisive, theta, specialisation and its categories; and notes.
 
@@ -47,6 +49,7 @@ def specialise(
         answers: of the models that have logits.
         counts: joint counts of these.
         groups: of the classes.
+        some: pairs of those that have logits, which the tables by pair are about; without them all.
     """
     correct = panel.correct
     tables = {"class_scores": class_scores(panel.models, correct, panel.labels, panel.names, groups)}
@@ -62,7 +65,7 @@ def specialise(
     notes = [*([note] if note else []), *score_notes(tables["class_scores"])]
     if len(answers.models) > 1:
         own = categories.among(answers.rows)
-        tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, own, groups)
+        tables |= _by_pair(answers, correct[list(answers.rows)], counts.right, own, groups, some)
         notes += specialisation_notes(tables["specialisation"])
     return tables, notes
 
@@ -73,9 +76,11 @@ def _by_pair(
     right: NDArray[np.int64],
     categories: PairCategories,
     groups: ClassGroups | None,
+    some: SomePairs | None,
 ) -> dict[str, pl.DataFrame]:
-    about = ray.put((answers.models, answers.confidence, correct, answers.labels, np.array(right), categories, groups))
-    found = fetch([_pairs.remote(about, start) for start in row_starts(len(answers.models), ROWS)])
+    truth = (correct, answers.labels, np.array(right))
+    about = ray.put((answers.models, answers.confidence, *truth, categories, groups, some))
+    found = fetch([_pairs.remote(about, start) for start in row_starts(len(answers.models), ROWS, some)])
     table = pl.concat([part.table for _, part in found])
     without = np.concatenate([part.without for _, part in found])
     return {
@@ -87,7 +92,7 @@ def _by_pair(
 
 @remote(num_cpus=1)
 def _pairs(about: tuple[Any, ...], start: int) -> tuple[NDArray[np.int64], Specialisation]:
-    models, confidence, correct, labels, right, categories, groups = about
+    models, confidence, correct, labels, right, categories, groups, some = about
     rows = slice(start, start + ROWS)
-    counts = theta_counts(confidence, correct, right, categories, rows=rows)
-    return counts, specialisation(models, confidence, correct, labels, categories, groups, rows=rows)
+    counts = theta_counts(confidence, correct, right, categories, rows=rows, pairs=some)
+    return counts, specialisation(models, confidence, correct, labels, categories, groups, rows=rows, pairs=some)

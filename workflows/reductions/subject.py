@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from overlap.analysis.pairs import pair_count
 from overlap.identity import canonical_json, digest
 from overlap.images.truths import Truth
 from overlap.imports import Imported
@@ -58,12 +61,24 @@ class Subject:
                     "names": rows.class_names(plan),
                     "groups": rows.groups_identity(plan),
                     "ensembles": study.ensembles.model_dump(),
-                    "analysis": study.analysis.model_dump(),
+                    "analysis": self._analysis,
                     "features": [study.features.model_dump(), [one.identity for one in self.companions]],
                     "gate": self.gate.identity,
                 }
             )
         )
+
+    @property
+    def _analysis(self) -> dict[str, Any]:
+        """What the settings are among the inputs; the limit of detailed pairs, where there may be more of them."""
+        settings = self.plan.study.analysis
+        all_of_them = pair_count(len(self.fingerprints) + len(self.imported)) <= settings.detailed_pairs
+        return settings.model_dump(exclude={"detailed_pairs"} if all_of_them else None)
+
+    def identities(self, models: Sequence[str]) -> list[str]:
+        """What each model is known by on every data set: the digest of its weights, or the name of what is imported."""
+        known = {checkpoint.id: checkpoint.weights_digest for checkpoint in self.plan.checkpoints}
+        return [known.get(model, f"import {model}") for model in models]
 
     @cached_property
     def manifests(self) -> dict[str, Manifest]:

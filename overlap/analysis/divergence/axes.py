@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis.bootstrap import Estimate, estimate
 from overlap.analysis.divergence.measures import Compared
-from overlap.analysis.pairs import frame, pair_indices
+from overlap.analysis.pairs import frame
 
 AXES = ("dataset", "framework", "architecture", "hyper_parameters")
 """Columns of the training, outermost first."""
@@ -41,19 +41,18 @@ def axes_table(compared: Compared, codes: NDArray[np.int64], related: NDArray[np
     Args:
         compared: the measures of the zoo of M models.
         codes: (4, M) what each model has on each of `AXES`, as numbers; -1 where it is not declared.
-        related: (M, M), read above the diagonal; pairs of shared lineage and duplicates.
+        related: (P,) of the compared pairs; those of shared lineage and duplicates.
 
     Raises:
         ValueError: codes do not fit the models.
     """
     if codes.shape != (len(AXES), len(compared.models)):
         raise ValueError(f"codes of shape {codes.shape} for {len(AXES)} axes of {len(compared.models)} models")
-    first, second = pair_indices(len(compared.models))
-    apart = related[first, second]
+    first, second = compared.indices
     missing = (codes[:, first] < 0) | (codes[:, second] < 0)
     differs = codes[:, first] != codes[:, second]
     weights = 1 << np.arange(len(AXES))[::-1]
-    state = np.where(apart, -1, np.where(missing.any(axis=0), 100 + weights @ missing, weights @ differs))
+    state = np.where(related, -1, np.where(missing.any(axis=0), 100 + weights @ missing, weights @ differs))
     patterns = sorted({int(number) for number in state}, key=_place)
     rows = []
     for pattern in patterns:
@@ -100,7 +99,7 @@ def _figure(compared: Compared, statistic: str, name: str, members: NDArray[Any]
     members = members[~np.isnan(measure.values[members])]
     if not len(members):
         return Estimate(reason="no pair for which it is defined")
-    first, second = (indices[members] for indices in pair_indices(len(compared.models)))
+    first, second = (indices[members] for indices in compared.indices)
     weight = np.zeros(len(measure.values))
     weight[members] = 1 / len(members)
     noise = compared.noise(measure, weight)

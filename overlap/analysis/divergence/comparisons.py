@@ -18,6 +18,7 @@ from overlap.analysis.divergence.differences import difference_tests
 from overlap.analysis.divergence.matrices import ORDERED, Tested, matrices
 from overlap.analysis.divergence.measures import NAMES, Compared
 from overlap.analysis.divergence.order import order_tests
+from overlap.analysis.divergence.sampled import sampled_tests
 from overlap.analysis.divergence.selections import Band, selections
 from overlap.analysis.paired import holm
 from overlap.analysis.pairs import frame
@@ -56,13 +57,16 @@ def comparisons_table(
     Returns:
         `estimate` is Spearman's correlation of measure and level over pairs, or the difference of the two categories'
         means over pairs; `p_value` is two-sided; `p_adjusted` is after Holm over the differences of one measure and
-        selection.
+        selection. Of a selection of pairs there are estimates alone (see `sampled`).
     """
     measures = [measure for measure in compared.measures if measure.name in names]
     found: dict[tuple[str, str], list[Tested]] = {}
     number = permutations or PERMUTATIONS[len(compared.categories) > PAIRS]
     chosen = selections(compared, band)
     for selection, selected in chosen.items():
+        if compared.pairs is not None:
+            found |= {(one.name, selection): sampled_tests(compared, one, selected) for one in measures}
+            continue
         zoo = matrices(compared, measures, selected)
         tests = [order_tests(zoo, number)]
         tests += [difference_tests(zoo, a, b, number) for a, b in combinations(range(len(ORDERED)), 2)]

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from overlap.analysis.bootstrap import Estimate, ends, weighted_deviations
 from overlap.analysis.divergence import mantel
 from overlap.analysis.divergence.matrices import DRAWS, ORDERED, Matrices, Tested
-from overlap.analysis.divergence.measures import Measure
-from overlap.analysis.pairs import pair_indices
+from overlap.analysis.divergence.measures import Compared, Measure
 
 Fractions = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -44,7 +43,7 @@ def difference_tests(zoo: Matrices, a: int, b: int, permutations: int) -> list[T
     rows = []
     for place, measure in enumerate(zoo.measures):
         of_measure = totals[:, :, [place, len(zoo.measures) + place]]
-        found = _difference(zoo, measure, a, b)
+        found = difference(zoo.compared, measure, zoo.selected, zoo.level, zoo.weight, a, b)
         p = None if found.mean is None else mantel.p_value(_mean(of_measure, b) - _mean(of_measure, a))
         if p is None and found.mean is not None:
             found = replace(found, reason=found.reason or "no exchange of models changes it")
@@ -69,21 +68,37 @@ def _mean(sums: Fractions, level: int) -> Fractions:
     return mean
 
 
-def _difference(zoo: Matrices, measure: Measure, a: int, b: int) -> Estimate:
-    """Mean of b less mean of a, over pairs, with its interval."""
-    members = [np.flatnonzero((zoo.level == level) & zoo.selected & ~np.isnan(measure.values)) for level in (a, b)]
+def difference(
+    compared: Compared,
+    measure: Measure,
+    selected: NDArray[np.bool_],
+    level: Indices,
+    weight: Fractions,
+    a: int,
+    b: int,
+) -> Estimate:
+    """Mean of level b less mean of level a, over pairs, with its interval.
+
+    Args:
+        compared: the zoo.
+        measure: of its P pairs.
+        selected: (P,).
+        level: (P,).
+        weight: (`DRAWS`, M) exponential weights of all models.
+        a: the lower level.
+        b: the upper.
+    """
+    members = [np.flatnonzero((level == one) & selected & ~np.isnan(measure.values)) for one in (a, b)]
     if not all(len(pairs) for pairs in members):
         return Estimate(reason="a category without a pair for which it is defined")
     low, high = (float(measure.values[pairs].mean()) for pairs in members)
     if min(len(pairs) for pairs in members) == 1:
         return Estimate(high - low, reason="a category of one pair has no interval over models")
-    weight = np.zeros(len(measure.values))
-    weight[members[0]], weight[members[1]] = -1 / len(members[0]), 1 / len(members[1])
-    first, second = pair_indices(len(zoo.compared.models))
-    of_a, of_b = (
-        weighted_deviations(zoo.weight, measure.values[pairs], first[pairs], second[pairs]) for pairs in members
-    )
-    images = np.sqrt(max(0.0, zoo.compared.noise(measure, weight)))
+    share = np.zeros(len(measure.values))
+    share[members[0]], share[members[1]] = -1 / len(members[0]), 1 / len(members[1])
+    first, second = compared.indices
+    of_a, of_b = (weighted_deviations(weight, measure.values[pairs], first[pairs], second[pairs]) for pairs in members)
+    images = np.sqrt(max(0.0, compared.noise(measure, share)))
     noise = images * np.random.default_rng([a, b]).standard_normal(DRAWS)
     least, greatest = ends(high - low + of_b - of_a + noise)
     return Estimate(high - low, min(least, high - low), max(greatest, high - low))

@@ -24,13 +24,13 @@ from overlap.analysis.divergence import rasch
 from overlap.analysis.divergence.rasch import Rasch
 from overlap.analysis.divergence.scores import Scores
 from overlap.analysis.intervals import Z
-from overlap.analysis.pairs import pair_indices
+from overlap.analysis.some_pairs import SomePairs, taken
 
 Fractions = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-PAIRS = 1024
-"""Pairs computed together: some tens of MiB."""
+PAIRS, MODELS, LEAST = 1024, 1000, 64
+"""Pairs computed together, of up to so many models, and of however many: some tens of MiB, or some hundred."""
 
 WORK = 600
 """EM steps on a pair's own distribution of difficulties, times models: two of few models are much of the fit."""
@@ -49,25 +49,34 @@ class ByDifficulty:
     high: Fractions
 
 
-def by_difficulty(fitted: Rasch | None, counted: Scores, rows: slice = slice(None)) -> ByDifficulty:
+def by_difficulty(
+    fitted: Rasch | None, counted: Scores, rows: slice = slice(None), pairs: SomePairs | None = None
+) -> ByDifficulty:
     """The measure of a range of pairs, in the order of `pairs.pair_indices`.
 
     Args:
         fitted: of all models; None leaves all undefined.
         counted: who gets which images right.
         rows: the range of pairs.
+        pairs: which that is a range of; without them of all.
     """
-    first, second = (indices[rows] for indices in pair_indices(len(counted)))
+    first, second = taken(len(counted), rows, pairs)
+    together = min(PAIRS, max(LEAST, PAIRS * MODELS // max(1, len(counted))))
     found = np.full((3, len(first)), np.nan)
     if fitted is not None:
-        for start in range(0, len(first), PAIRS):
-            part = slice(start, start + PAIRS)
-            found[:, part] = _pairs(fitted, counted, first[part], second[part])
+        # what the scores of all other models say: the kernel of all models, less the factors of the pair
+        logs = rasch.log_kernel(fitted.ability, fitted.nodes, np.arange(len(counted) - 1))
+        with np.errstate(divide="ignore"):
+            logs += np.log(fitted.weight)[:, None]
+        kernel = np.exp(logs - logs.max(axis=0))
+        for start in range(0, len(first), together):
+            part = slice(start, start + together)
+            found[:, part] = _pairs(fitted, counted, kernel, first[part], second[part])
     expected, kappa, error = found.round(12)
     return ByDifficulty(expected, kappa, error, np.maximum(-1.0, kappa - Z * error), np.minimum(1.0, kappa + Z * error))
 
 
-def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fractions:
+def _pairs(fitted: Rasch, counted: Scores, kernel: Fractions, first: Counts, second: Counts) -> Fractions:
     """(3, P): expected agreement, kappa and its standard error."""
     n, models = counted.n, len(counted)
     cells = _cells(counted, first, second)
@@ -79,11 +88,6 @@ def _pairs(fitted: Rasch, counted: Scores, first: Counts, second: Counts) -> Fra
     right_a, right_b = (np.clip(right, floor, 1 - floor) for right in (right_a, right_b))
     odds_a, odds_b = (np.exp(fitted.ability[model][:, None] - fitted.nodes) for model in (first, second))
 
-    # what the scores of all other models say: the kernel of all models, less the factors of the pair
-    logs = rasch.log_kernel(fitted.ability, fitted.nodes, np.arange(models - 1))
-    with np.errstate(divide="ignore"):
-        logs += np.log(fitted.weight)[:, None]
-    kernel = np.exp(logs - logs.max(axis=0))
     others = (1 + odds_a) * (1 + odds_b)
     factor, inverse = others, 1 / np.maximum(fitted.weight, 1e-300)
     for _ in range(int(np.clip(WORK // models, *STEPS))):

@@ -15,7 +15,7 @@ import polars as pl
 from overlap.analysis.bootstrap import Estimate, estimate
 from overlap.analysis.divergence.measures import NAMES, Compared, Measure
 from overlap.analysis.divergence.selections import Band, selections
-from overlap.analysis.pairs import CATEGORIES, frame, pair_indices
+from overlap.analysis.pairs import CATEGORIES, frame
 
 SCHEMA: dict[str, pl.DataType] = {
     "measure": pl.String(),
@@ -40,7 +40,7 @@ def means_table(compared: Compared, band: Band = None, names: Sequence[str] = NA
         band: accuracies of the selection of that name; without it there is none.
         names: measures to make rows of; tables of some measures each, put together, are the whole table.
     """
-    first, second = pair_indices(len(compared.models))
+    first, second = compared.indices
     chosen = selections(compared, band)
     rows: list[dict[str, Any]] = []
     for measure in compared.measures:
@@ -73,7 +73,7 @@ def means_table(compared: Compared, band: Band = None, names: Sequence[str] = NA
 def _mean(compared: Compared, measure: Measure, category: str, members: Any, selected: bool) -> Estimate:
     if not len(members):
         return Estimate(reason="no pair for which it is defined" if selected else "no pair in the selection")
-    first, second = (indices[members] for indices in pair_indices(len(compared.models)))
+    first, second = (indices[members] for indices in compared.indices)
     weight = np.zeros(len(measure.values))
     weight[members] = 1 / len(members)
     noise = compared.noise(measure, weight) if len(members) > 1 else 0.0

@@ -26,7 +26,8 @@ from overlap.analysis.divergence.soft import SoftSums
 from overlap.analysis.divergence.soft_measures import BOUNDS, soft_measures
 from overlap.analysis.divergence.table import between_counts, cells_of, consistency_of, soft_places
 from overlap.analysis.intervals import Z
-from overlap.analysis.pairs import Categories, check_axis, pair_indices
+from overlap.analysis.pairs import Categories, check_axis
+from overlap.analysis.some_pairs import SomePairs, taken
 
 Fractions = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -88,6 +89,7 @@ class Compared:
         correct: (M, n') zeros and ones of the images that variances are estimated from.
         images: all images.
         measures: in the order of `NAMES`.
+        pairs: the P pairs; None where they are all.
     """
 
     models: tuple[str, ...]
@@ -96,12 +98,18 @@ class Compared:
     correct: NDArray[np.bool_]
     images: int
     measures: tuple[Measure, ...]
+    pairs: SomePairs | None = None
+
+    @property
+    def indices(self) -> tuple[Indices, Indices]:
+        """(P,) each: first and second model of each pair."""
+        return taken(len(self.models), pairs=self.pairs)
 
     def noise(self, measure: Measure, weight: Fractions) -> float:
         """Variance over images of the sum over pairs of weight times measure; pairs of weight zero may be undefined."""
         used = np.flatnonzero(weight)
         share = weight[used]
-        first, second = (indices[used] for indices in pair_indices(len(self.models)))
+        first, second = (indices[used] for indices in self.indices)
         if measure.influence is not None:
             return self._first_order(measure.name, measure.influence, used, share, first, second)
         if measure.left_out is not None:
@@ -144,6 +152,7 @@ def compared(
     soft: SoftSums | None = None,
     soft_models: Sequence[int] = (),
     pair_ensembles: pl.DataFrame | None = None,
+    pairs: SomePairs | None = None,
 ) -> Compared:
     """Gather the measures.
 
@@ -158,15 +167,16 @@ def compared(
         soft: the sums that it was made with.
         soft_models: the places of their models.
         pair_ensembles: of one combiner, for gains and conversion rates; also of some pairs only.
+        pairs: whose measures these are; without them all.
 
     Raises:
         ValueError: names and counts do not fit.
     """
     check_axis(models, len(counts.both_right))
-    first, second = pair_indices(len(models))
+    first, second = taken(len(models), pairs=pairs)
     measures = _hard(counts, first, second) + _by_difficulty(divergence) + _between(counts, counted, first, second)
     if soft is not None:
-        place = soft_places(len(models), soft_models, first, second)
+        place = soft_places(len(models), soft_models, first, second, soft)
         for name, found in soft_measures(soft).items():
             known = place >= 0
             values, error = np.full(len(first), np.nan), np.full(len(first), np.nan)
@@ -184,6 +194,7 @@ def compared(
         truths.right(prediction[:, ::step], labels[::step]),
         counts.n,
         tuple(measures),
+        pairs,
     )
 
 

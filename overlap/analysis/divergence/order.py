@@ -39,7 +39,7 @@ def order_tests(zoo: Matrices, permutations: int) -> list[Tested]:
         if (sizes > 0).sum() < 2:
             rows.append(Tested("order", None, None, Estimate(reason="pairs of fewer than two categories")))
             continue
-        correlations = _correlation(of_measure, level_rank)
+        correlations = correlation(of_measure, level_rank)
         estimate = float(correlations[0].round(12))
         if np.isnan(estimate):
             rows.append(Tested("order", None, None, Estimate(reason="all pairs have one value")))
@@ -52,7 +52,7 @@ def order_tests(zoo: Matrices, permutations: int) -> list[Tested]:
     return rows
 
 
-def _correlation(sums: Fractions, ranks: Fractions) -> Fractions:
+def correlation(sums: Fractions, ranks: Fractions) -> Fractions:
     """(B,): Pearson's correlation over pairs, from sums (B, levels, 3) of value, its square and one."""
     x, xx, size = sums[:, :, 0], sums[:, :, 1], sums[:, :, 2]
     n = size.sum(axis=1)
@@ -73,6 +73,6 @@ def _interval(zoo: Matrices, values: Fractions, ranks: Fractions, estimate: floa
         pairs = np.triu(zoo.levels == level, 1)
         for place in range(3):
             sums[:, level, place] = ((weight @ (values[:, :, place] * pairs)) * weight).sum(axis=1)
-    drawn = _correlation(sums, ranks)
+    drawn = correlation(sums, ranks)
     low, high = ends(estimate + (drawn[~np.isnan(drawn)] - estimate) * widening(models))
     return max(-1.0, min(low, estimate)), min(1.0, max(high, estimate))

@@ -26,13 +26,13 @@ class Scores:
 
     Attributes:
         images: (M + 1,) int64, images by total score: the number of models that get them right.
-        right: (M, M + 1) int64, those among them that each model gets right.
+        right: (M, M + 1) int32, those among them that each model gets right.
         bits: (M, W) uint64, correctness, each word of images of one total score.
         score: (W,) int64, the total score of each word.
     """
 
     images: Counts
-    right: Counts
+    right: NDArray[np.int32]
     bits: Words
     score: Counts
 
@@ -72,12 +72,12 @@ def scores(correct: NDArray[Any]) -> Scores:
     order = np.argsort(total, kind="stable")
     rank = np.arange(n) - np.repeat(np.cumsum(images) - images, images)
     place = first_place[total[order]] + rank
-    right, bits = np.zeros((models, models + 1), np.int64), np.zeros((models, int(words.sum())), np.uint64)
+    right, bits = np.zeros((models, models + 1), np.int32), np.zeros((models, int(words.sum())), np.uint64)
     for model in range(models):
         spread = np.zeros(int(words.sum()) * WORD, np.uint8)
         spread[place] = correct[model, order]
         bits[model] = np.packbits(spread).view(np.uint64)
-        right[model] = np.bincount(total, correct[model].astype(np.float64), models + 1).astype(np.int64)
+        right[model] = np.bincount(total, correct[model].astype(np.float64), models + 1).astype(np.int32)
     return Scores(images, right, bits, np.repeat(np.arange(models + 1), words))
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from overlap.analysis.categories import MATCHED
 from overlap.analysis.divergence.measures import Compared
-from overlap.analysis.pairs import pair_indices
 
 Band = tuple[float, float] | None
 """Least and greatest accuracy (the paper uses 0.74 to 0.78), or no band."""
@@ -25,7 +24,7 @@ def selections(compared: Compared, band: Band) -> dict[str, NDArray[np.bool_]]:
         compared: gives the accuracies.
         band: within which both models of a pair lie.
     """
-    first, second = pair_indices(len(compared.models))
+    first, second = compared.indices
     a, b = compared.accuracy[first], compared.accuracy[second]
     found = {"all": np.ones(len(a), np.bool_)}
     if band is not None:

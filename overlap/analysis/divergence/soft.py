@@ -17,6 +17,9 @@ from overlap.analysis import calibration, truths
 from overlap.analysis.blocks import Block
 from overlap.analysis.compiler import compiled
 from overlap.analysis.divergence.jensen import COEFFICIENTS, add_jensen_shannon
+from overlap.analysis.divergence.rounding import COARSE, FINE
+from overlap.analysis.divergence.soft_pairs import add_some
+from overlap.analysis.some_pairs import SomePairs, taken
 from overlap.analysis.splits import uniform
 
 Fractions = NDArray[np.float64]
@@ -31,30 +34,30 @@ GROUPS = 16
 CHUNK = 1 << 23
 """Probabilities held at a time, three times over: 96 MiB in float32 (at least one image of all models)."""
 
-FINE, COARSE = 2.0**36, 2.0**30
-"""Binary places of what lies within 0 and 1, and of divergences without a bound."""
-
 
 @dataclass(frozen=True)
 class SoftSums:
-    """Sums over images of calibrated probabilities p_m(c | x) of M models, for the P pairs of `pairs.pair_indices`.
+    """Sums over images of calibrated probabilities p_m(c | x) of M models, for P pairs: some, or all.
 
     Attributes:
         images: (G,) int64, by group of images.
         chance: (G,); 1 / (K - L), over the classes K and the image's accepted classes L.
         likelihood: (G, M); p_m of the accepted classes together, u_m.
-        likelihoods: (M, M); u_a u_b.
+        likelihood_square: (M,); u_m^2.
+        likelihoods: (P,); u_a u_b.
         overlap: (G, P); sum over options of p_a p_b, the accepted classes being one option.
         symmetric_kl: (G, P); KL(p_a, p_b) + KL(p_b, p_a), nats.
         jensen_shannon: (G, P); nats.
         squares: (3, P); of overlap, symmetric KL and Jensen-Shannon divergence.
         with_a: (P,); overlap times u_a.
         with_b: (P,); overlap times u_b.
+        pairs: the P pairs; None where they are all, as of `pairs.pair_indices`.
     """
 
     images: NDArray[np.int64]
     chance: Fractions
     likelihood: Fractions
+    likelihood_square: Fractions
     likelihoods: Fractions
     overlap: Fractions
     symmetric_kl: Fractions
@@ -62,10 +65,17 @@ class SoftSums:
     squares: Fractions
     with_a: Fractions
     with_b: Fractions
+    pairs: SomePairs | None = None
 
     def __add__(self, other: SoftSums) -> SoftSums:
-        """The sums over the images of both."""
-        return SoftSums(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+        """The sums over the images of both, which are of the same pairs."""
+        held = {name: value for name, value in vars(self).items() if name != "pairs"}
+        return SoftSums(**{name: value + getattr(other, name) for name, value in held.items()}, pairs=self.pairs)
+
+    @property
+    def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(P,) each: first and second model of each pair."""
+        return taken(self.likelihood.shape[1], pairs=self.pairs)
 
 
 def choose(keys: Sequence[str], images: int = IMAGES) -> NDArray[np.bool_]:
@@ -75,12 +85,16 @@ def choose(keys: Sequence[str], images: int = IMAGES) -> NDArray[np.bool_]:
     return chosen
 
 
-def soft_sums(block: Block, chosen: NDArray[np.bool_]) -> SoftSums:
+def soft_sums(block: Block, chosen: NDArray[np.bool_], pairs: SomePairs | None = None) -> SoftSums:
     """Sum over the chosen images of one block.
+
+    Sums of some pairs differ from those of all by what rounding single precision leaves, 1e-6 of them at most: they
+    are not made by products of matrices.
 
     Args:
         block: M models; its keys are needed.
         chosen: (n,) the images that are of the subsample.
+        pairs: of the M models; without them all.
 
     Raises:
         ValueError: models of different classes, or arrays of different numbers of images.
@@ -90,7 +104,7 @@ def soft_sums(block: Block, chosen: NDArray[np.bool_]) -> SoftSums:
     if len(shapes | {(n, 0)}) > 2 or {shape[0] for shape in shapes} - {n} or not len(chosen) == len(block.keys) == n:
         raise ValueError(f"logits of shapes {sorted(shapes)}, {len(chosen)} choices and {len(block.keys)} keys for {n}")
     classes = next(iter(shapes))[1] if shapes else 0
-    sums = _nothing(models)
+    sums = _nothing(models, pairs)
     images = np.flatnonzero(chosen)
     accepted = truths.accepted(block.labels)
     options = classes - (accepted != truths.NONE).sum(axis=1)
@@ -110,33 +124,32 @@ def soft_sums(block: Block, chosen: NDArray[np.bool_]) -> SoftSums:
 def _add_image(sums: SoftSums, log: Singles, accepted: NDArray[np.int32], group: int, chance: float) -> None:
     """Add one image, of which `log` (M, K) holds the log probabilities."""
     probability = np.exp(log)
-    entropies = probability @ log.T
-    divergence = np.zeros_like(entropies)
-    columns, log_columns = np.ascontiguousarray(probability.T), np.ascontiguousarray(log.T)
-    add_jensen_shannon(columns, log_columns, COEFFICIENTS, divergence)
     right = accepted[accepted != truths.NONE]
     likelihood = probability[:, right].sum(axis=1)
-    if len(right) > 1:
-        probability[:, right[1:]] = 0
-        probability[:, right[0]] = likelihood
-    together = probability @ probability.T
     u = np.rint(likelihood.astype(np.float64) * FINE) / FINE
     sums.images[group] += 1
     sums.chance[group] += np.rint(chance * FINE) / FINE
     sums.likelihood[group] += u
-    sums.likelihoods[...] += np.rint(np.outer(u, u) * FINE) / FINE
-    _add_pairs(
-        together,
-        entropies,
-        divergence,
-        u,
-        sums.overlap[group],
-        sums.symmetric_kl[group],
-        sums.jensen_shannon[group],
-        sums.squares,
-        sums.with_a,
-        sums.with_b,
-    )
+    sums.likelihood_square[...] += np.rint(u * u * FINE) / FINE
+    of_group = (sums.overlap[group], sums.symmetric_kl[group], sums.jensen_shannon[group])
+    by_pair = (*of_group, sums.squares, sums.with_a, sums.with_b, sums.likelihoods)
+    if sums.pairs is not None:
+        options = _one_option(probability.copy(), right, likelihood) if len(right) > 1 else probability
+        add_some(probability, log, options, u, sums.pairs.first, sums.pairs.second, COEFFICIENTS, *by_pair)
+        return
+    entropies = probability @ log.T
+    divergence = np.zeros_like(entropies)
+    columns, log_columns = np.ascontiguousarray(probability.T), np.ascontiguousarray(log.T)
+    add_jensen_shannon(columns, log_columns, COEFFICIENTS, divergence)
+    options = _one_option(probability, right, likelihood) if len(right) > 1 else probability
+    _add_pairs(options @ options.T, entropies, divergence, u, *by_pair)
+
+
+def _one_option(probability: Singles, right: NDArray[np.int32], likelihood: Singles) -> Singles:
+    """The accepted classes of an image as one, in place of the first of them."""
+    probability[:, right[1:]] = 0
+    probability[:, right[0]] = likelihood
+    return probability
 
 
 @compiled
@@ -151,6 +164,7 @@ def _add_pairs(
     squares: Fractions,
     with_a: Fractions,
     with_b: Fractions,
+    likelihoods: Fractions,
 ) -> None:
     pair = 0
     for a in range(len(u)):
@@ -167,20 +181,23 @@ def _add_pairs(
             squares[2, pair] += np.rint(d * d * FINE) / FINE
             with_a[pair] += np.rint(g * u[a] * FINE) / FINE
             with_b[pair] += np.rint(g * u[b] * FINE) / FINE
+            likelihoods[pair] += np.rint(u[a] * u[b] * FINE) / FINE
             pair += 1
 
 
-def _nothing(models: int) -> SoftSums:
-    pairs = models * (models - 1) // 2
+def _nothing(models: int, some: SomePairs | None) -> SoftSums:
+    pairs = models * (models - 1) // 2 if some is None else len(some)
     return SoftSums(
         images=np.zeros(GROUPS, np.int64),
         chance=np.zeros(GROUPS),
         likelihood=np.zeros((GROUPS, models)),
-        likelihoods=np.zeros((models, models)),
+        likelihood_square=np.zeros(models),
+        likelihoods=np.zeros(pairs),
         overlap=np.zeros((GROUPS, pairs)),
         symmetric_kl=np.zeros((GROUPS, pairs)),
         jensen_shannon=np.zeros((GROUPS, pairs)),
         squares=np.zeros((3, pairs)),
         with_a=np.zeros(pairs),
         with_b=np.zeros(pairs),
+        pairs=some,
     )

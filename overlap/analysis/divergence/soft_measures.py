@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from overlap.analysis.divergence.soft import SoftSums
 from overlap.analysis.intervals import Z
-from overlap.analysis.pairs import pair_indices, ratio
+from overlap.analysis.pairs import ratio
 
 Fractions = NDArray[np.float64]
 
@@ -79,36 +79,35 @@ def capa(sums: SoftSums, without: int | None = None) -> Fractions:
     n = int(sums.images[kept].sum())
     observed, chance = ratio(sums.overlap[kept].sum(axis=0), n), ratio(sums.chance[kept].sum(), n)
     u = ratio(sums.likelihood[kept].sum(axis=0), n)
-    expected = _expected(u, chance)
+    expected = _expected(u, chance, *sums.indices)
     return 1 - ratio(1 - observed, np.where(1 - expected > FLOOR, 1 - expected, 0))
 
 
-def _expected(u: Fractions, chance: Fractions) -> Fractions:
-    first, second = pair_indices(len(u))
+def _expected(u: Fractions, chance: Fractions, first: NDArray[np.int64], second: NDArray[np.int64]) -> Fractions:
     return np.asarray(u[first] * u[second] + (1 - u[first]) * (1 - u[second]) * chance)
 
 
 def _capa_error(sums: SoftSums) -> Fractions:
     """(P,): standard error by the delta method, from the covariances of overlap and likelihoods over images."""
     n = int(sums.images.sum())
-    first, second = pair_indices(sums.likelihood.shape[1])
+    first, second = sums.indices
     if n < 2:
         return np.full(len(first), np.nan)
     u, g = sums.likelihood.sum(axis=0) / n, sums.overlap.sum(axis=0) / n
     chance = sums.chance.sum() / n
     a, b = u[first], u[second]
-    far = 1 - _expected(u, chance)
+    far = 1 - _expected(u, chance, first, second)
     far = np.where(far > FLOOR, far, np.nan)
     by_overlap = 1 / far
     slope = -(1 - g) / far**2
     by_a, by_b = slope * (b - (1 - b) * chance), slope * (a - (1 - a) * chance)
-    own = np.diagonal(sums.likelihoods) / n - u**2
+    own = sums.likelihood_square / n - u**2
     variance = (
         by_overlap**2 * (sums.squares[0] / n - g**2)
         + by_a**2 * own[first]
         + by_b**2 * own[second]
         + 2 * by_overlap * by_a * (sums.with_a / n - g * a)
         + 2 * by_overlap * by_b * (sums.with_b / n - g * b)
-        + 2 * by_a * by_b * (sums.likelihoods[first, second] / n - a * b)
+        + 2 * by_a * by_b * (sums.likelihoods / n - a * b)
     )
     return np.asarray(np.sqrt(np.maximum(0, variance) / (n - 1)))

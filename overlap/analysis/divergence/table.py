@@ -21,7 +21,8 @@ from overlap.analysis.divergence.rasch import Rasch
 from overlap.analysis.divergence.scores import Scores
 from overlap.analysis.divergence.soft import SoftSums
 from overlap.analysis.divergence.soft_measures import BOUNDS, SoftMeasure, soft_measures
-from overlap.analysis.pairs import Categories, check_axis, frame, pair_indices, ratio
+from overlap.analysis.pairs import Categories, check_axis, frame, ratio
+from overlap.analysis.some_pairs import SomePairs, taken
 
 Fractions = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -55,6 +56,7 @@ def divergence_table(
     soft_models: Sequence[int] = (),
     categories: Categories | None = None,
     rows: slice = slice(None),
+    pairs: SomePairs | None = None,
 ) -> pl.DataFrame:
     """One row per pair of models, with the columns of `SCHEMA`.
 
@@ -67,6 +69,7 @@ def divergence_table(
         soft_models: those models' places among the M, ascending.
         categories: (M, M) of `CATEGORIES` or None, read above the diagonal; without it every category is null.
         rows: the range of pairs to make.
+        pairs: which that is a range of, and whose counts these are; without them of all.
 
     Raises:
         ValueError: names, counts and places do not fit, or names are not in ascending order.
@@ -74,11 +77,11 @@ def divergence_table(
     check_axis(models, len(counts.both_right))
     if len(counted) != len(models) or counted.n != counts.n:
         raise ValueError(f"{len(counted)} models on {counted.n} images, but counts of {len(models)} on {counts.n}")
-    first, second = pair_indices(len(models), rows)
+    first, second = taken(len(models), rows, pairs)
     names = np.array(models, np.object_)
     cells = cells_of(counts, first, second)
     log_odds, log_odds_low, log_odds_high = association.log_odds_ratio(*cells)
-    consistent = by_difficulty(fitted, counted, rows)
+    consistent = by_difficulty(fitted, counted, rows, pairs)
     between = between_counts(counts, counted)
     between_inconsistency, between_kappa = consistency_of(between, first, second)
     columns: dict[str, Any] = {
@@ -100,7 +103,7 @@ def divergence_table(
         "error_inconsistency_between": between_inconsistency,
         "kappa_between": between_kappa,
     }
-    place = soft_places(len(models), soft_models, first, second)
+    place = soft_places(len(models), soft_models, first, second, soft)
     found = {} if soft is None else soft_measures(soft)
     soft_n = 0 if soft is None else int(soft.images.sum())
     columns["soft_n"] = [soft_n if pair >= 0 else None for pair in place.tolist()] if found else [None] * len(first)
@@ -115,9 +118,9 @@ def cells_of(counts: PairCounts, first: Counts, second: Counts) -> tuple[Counts,
 
 
 def between_counts(counts: PairCounts, counted: Scores) -> PairCounts:
-    """The counts over the images that some model gets right and some does not; disagreements are not among them."""
+    """The counts over the images that some model gets right and some does not; disagreements stay those over all."""
     every = int(counted.images[-1]) if len(counted) else 0
-    return PairCounts(counted.between, counts.both_right - every, np.zeros_like(counts.disagreement))
+    return PairCounts(counted.between, counts.both_right - every, counts.disagreement)
 
 
 def consistency_of(counts: PairCounts, first: Counts, second: Counts) -> tuple[Fractions, Fractions]:
@@ -128,12 +131,17 @@ def consistency_of(counts: PairCounts, first: Counts, second: Counts) -> tuple[F
     return inconsistency, consistency.kappa(inconsistency, right_a, right_b)
 
 
-def soft_places(models: int, soft_models: Sequence[int], first: Counts, second: Counts) -> Counts:
-    """(P,): which pair of the models with logits each pair is, -1 where one of the two has none."""
-    place = np.full((models, models), -1)
-    a, b = (np.asarray(soft_models, np.int64)[indices] for indices in pair_indices(len(soft_models)))
-    place[a, b] = np.arange(len(a))
-    return place[first, second]
+def soft_places(
+    models: int, soft_models: Sequence[int], first: Counts, second: Counts, soft: SoftSums | None
+) -> Counts:
+    """(P,): which pair of the sums each pair is, -1 where one of the two has no logits."""
+    own = np.full(models, -1)
+    own[list(soft_models)] = np.arange(len(soft_models))
+    a, b = own[first], own[second]
+    known = (a >= 0) & (b >= 0)
+    if soft is not None and soft.pairs is not None:
+        return np.where(known, soft.pairs.places(a, b), -1)
+    return np.where(known, a * (2 * len(soft_models) - 1 - a) // 2 + b - a - 1, -1)
 
 
 def _soft_columns(found: Mapping[str, SoftMeasure], place: Counts) -> dict[str, Fractions]:

@@ -18,6 +18,8 @@ from overlap.analysis.blocks import Block
 from overlap.analysis.combining import COMBINERS, TWO_TEMPERATURES
 from overlap.analysis.ensembles import duets, temperatures
 from overlap.analysis.ensembles.lanes import Lanes, lanes
+from overlap.analysis.pairs import pair_count
+from overlap.analysis.some_pairs import OfPairs, SomePairs, Square
 from overlap.analysis.splits import FOLDS
 
 Counts = NDArray[np.int64]
@@ -43,7 +45,7 @@ class SoftScores:
 
 @dataclass(frozen=True)
 class PairScores:
-    """Of all pairs of M models.
+    """Of all pairs of M models, or of some.
 
     Attributes:
         n: images of the sample.
@@ -52,12 +54,18 @@ class PairScores:
     """
 
     n: int
-    nll: dict[str, Fractions]
-    ece: dict[str, Fractions]
+    nll: dict[str, Square]
+    ece: dict[str, Square]
 
     @classmethod
     def of(cls, n: int, models: int, first: Counts, second: Counts, nll: Fractions, ece: Fractions) -> PairScores:
-        """From (combiners, P) figures of the pairs first < second."""
+        """From (combiners, P) figures of the pairs first < second, all or some in their order."""
+        if len(first) < pair_count(models):
+            some = SomePairs(models, first, second)
+            nlls, eces = (
+                {name: OfPairs(some, row) for name, row in zip(COMBINERS, each, strict=True)} for each in (nll, ece)
+            )
+            return cls(n, {**nlls}, {**eces})
         figures = np.full((2, len(COMBINERS), models, models), np.nan)
         figures[0][:, first, second], figures[1][:, first, second] = nll, ece
         by_name = [dict(zip(COMBINERS, each, strict=True)) for each in figures]

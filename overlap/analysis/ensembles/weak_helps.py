@@ -16,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from overlap.analysis.pairs import check_axis, frame, pair_indices
+from overlap.analysis.pairs import check_axis, frame
+from overlap.analysis.some_pairs import SomePairs, taken
 
 SCHEMA: dict[str, pl.DataType] = {
     "strong": pl.String(),
@@ -34,7 +35,11 @@ ALL = "all models"
 
 
 def weak_helps_table(
-    models: Sequence[str], right: NDArray[np.int64], n: int, gain: NDArray[np.float64]
+    models: Sequence[str],
+    right: NDArray[np.int64],
+    n: int,
+    gain: NDArray[np.float64],
+    pairs: SomePairs | None = None,
 ) -> pl.DataFrame:
     """One row a model, as the stronger of its pairs, and a last row with the test over models.
 
@@ -47,23 +52,29 @@ def weak_helps_table(
         right: (M,) images that each gets right alone.
         n: images.
         gain: (P,) gain of each pair's ensemble over its better model (`gain_best`), in the order of `pair_indices`.
+        pairs: which these are, and the partners that a model has; without them all.
 
     Raises:
         ValueError: names, counts and gains do not fit.
     """
     check_axis(models, len(right))
-    first, second = pair_indices(len(models))
+    first, second = taken(len(models), pairs=pairs)
     if len(gain) != len(first):
         raise ValueError(f"{len(gain)} gains for {len(first)} pairs")
-    square = np.full((len(models), len(models)), np.nan)
-    square[first, second] = square[second, first] = gain
+    weaker = [right[first] < right[second], right[second] < right[first]]
+    strong = np.concatenate([second[weaker[0]], first[weaker[1]]])
+    weak = np.concatenate([first[weaker[0]], second[weaker[1]]])
+    order = np.lexsort((weak, strong))
+    gains = np.concatenate([gain[weaker[0]], gain[weaker[1]]])[order]
+    ends = np.searchsorted(strong[order], np.arange(len(models) + 1))
+    alone = "no model is weaker" if pairs is None else "no partner in the pairs that were chosen is weaker"
     rows: list[dict[str, Any]] = []
     medians, means = [], []
     for model, name in enumerate(models):
-        partners = square[model, right < right[model]]
+        partners = gains[ends[model] : ends[model + 1]]
         row: dict[str, Any] = {"strong": name, "accuracy": int(right[model]) / n if n else None}
         row |= {"weak_models": len(partners), "helped": int((partners > 0).sum())}
-        row["reason"] = "one model is one sign: see the row of all models" if len(partners) else "no model is weaker"
+        row["reason"] = "one model is one sign: see the row of all models" if len(partners) else alone
         if len(partners):
             row |= {"share": row["helped"] / len(partners), "mean_gain": round(float(partners.mean()), 12)}
             medians.append(float(np.median(partners)))

@@ -25,6 +25,9 @@ FARTHEST: Final = 30.0
 ROUNDS: Final = 500
 """Newton steps at most; a few dozen are usual."""
 
+CELLS: Final = 1 << 24
+"""Chances that are held at a time while they are fitted: 128 MiB, several times over."""
+
 CLOSE: Final = 1e-7
 """Images by which a margin may be missed."""
 
@@ -68,26 +71,39 @@ def chances(right: NDArray[Any], images: NDArray[Any]) -> Fractions:
         fitted, always = fitted[~certain], always + len(sure)
     if len(inside):
         # rounded, since the last digits of a product of matrices depend on the number of threads
-        found[fitted[:, None], inside] = _fitted(number.astype(np.float64), inside - always, wanted).round(12)
+        ability, ease = _fitted(number.astype(np.float64), inside - always, wanted)
+        for rows in _blocks(len(fitted), len(inside)):
+            found[fitted[rows, None], inside] = expit(ability[rows, None] + ease).round(12)
     return found
 
 
-def _fitted(number: Fractions, score: NDArray[Any], wanted: NDArray[Any]) -> Fractions:
-    """Chances (models, scores) of models that are neither always nor never right on these images."""
+def _fitted(number: Fractions, score: NDArray[Any], wanted: NDArray[Any]) -> tuple[Fractions, Fractions]:
+    """Abilities (models,) and eases (scores,) of models that are neither always nor never right on these images."""
     models = len(wanted)
     ability, ease = np.zeros(models), np.log(score / (models - score))
     for _ in range(ROUNDS):
         ability = _step(ability, ease, number, wanted)
         ease = _step(ease, ability, np.ones(models), score.astype(np.float64))
-        if np.abs(expit(ability[:, None] + ease) @ number - wanted).max() < CLOSE:
+        missed = (expit(ability[rows, None] + ease) @ number - wanted[rows] for rows in _blocks(models, len(ease)))
+        if max(float(np.abs(one).max()) for one in missed) < CLOSE:
             break
-    return np.asarray(expit(ability[:, None] + ease))
+    return ability, ease
 
 
 def _step(own: Fractions, others: Fractions, weight: Fractions, wanted: Fractions) -> Fractions:
     """Newton steps of each of `own`, so that its weighted chances over the others come to what is wanted."""
+    return np.concatenate([_steps(own[rows], others, weight, wanted[rows]) for rows in _blocks(len(own), len(others))])
+
+
+def _steps(own: Fractions, others: Fractions, weight: Fractions, wanted: Fractions) -> Fractions:
     for _ in range(3):
         p = expit(own[:, None] + others)
         step = (wanted - p @ weight) / np.maximum((p * (1 - p)) @ weight, 1e-12)
         own = np.clip(own + np.clip(step, -2, 2), -FARTHEST, FARTHEST)
     return own
+
+
+def _blocks(rows: int, columns: int) -> list[slice]:
+    """Ranges of rows whose cells are at most `CELLS`; one range of up to some thousand by as many."""
+    step = max(1, CELLS // max(1, columns))
+    return [slice(start, start + step) for start in range(0, max(1, rows), step)]

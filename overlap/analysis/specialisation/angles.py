@@ -17,7 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from overlap.analysis.compiler import compiled
-from overlap.analysis.pairs import CATEGORIES, Categories, category_numbers, frame, pair_indices
+from overlap.analysis.pairs import CATEGORIES, Categories, category_numbers, frame
+from overlap.analysis.some_pairs import SomePairs, taken
 
 Counts = NDArray[np.int64]
 Confidences = NDArray[np.float32]
@@ -67,6 +68,7 @@ def theta_counts(
     categories: Categories | None = None,
     *,
     rows: slice = slice(None),
+    pairs: SomePairs | None = None,
 ) -> Counts:
     """Histograms of theta over pairs × images: additive over blocks of images and over ranges of pairs.
 
@@ -76,6 +78,7 @@ def theta_counts(
         right: (M,) right answers over all blocks: the more accurate model of a pair is model 1, the first where equal.
         categories: (M, M) of `CATEGORIES` or None, read above the diagonal.
         rows: the range of pairs to count.
+        pairs: which that is a range of; without them of all.
 
     Returns:
         int64 (categories + 1, splits, bins); the last category is that of pairs without one.
@@ -84,7 +87,7 @@ def theta_counts(
         ValueError: shapes differ, or confidences are no probabilities.
     """
     confidence, held = checked(confidence, correct)
-    first, second = pair_indices(len(confidence), rows)
+    first, second = taken(len(confidence), rows, pairs)
     numbers = np.full(len(first), -1) if categories is None else category_numbers(categories[first, second])
     swapped = right[second] > right[first]
     one, two = np.where(swapped, second, first), np.where(swapped, first, second)

@@ -23,10 +23,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import bdtr, fdtrc
 
-from overlap.analysis import truths
+from overlap.analysis import bits, truths
 from overlap.analysis.compiler import compiled
-from overlap.analysis.consistency import joint_counts
-from overlap.analysis.pairs import Categories, check_axis, frame, pair_indices, ratio
+from overlap.analysis.pairs import Categories, check_axis, frame, ratio
+from overlap.analysis.some_pairs import SomePairs, taken
 from overlap.analysis.specialisation.angles import UNITS, angles, checked
 from overlap.analysis.specialisation.between import by_class, by_group
 from overlap.analysis.specialisation.groups import NONE, ClassGroups
@@ -82,6 +82,7 @@ def specialisation(
     groups: ClassGroups | None = None,
     *,
     rows: slice = slice(None),
+    pairs: SomePairs | None = None,
 ) -> Specialisation:
     """Means of theta where only one model is right, spreads over classes and groups, and groups one is better at.
 
@@ -93,6 +94,7 @@ def specialisation(
         categories: (M, M) of `CATEGORIES` or None, read above the diagonal.
         groups: of the classes; without them what is by group is null.
         rows: the range of pairs to make; concatenated ranges equal the whole.
+        pairs: which that is a range of; without them of all.
 
     Raises:
         ValueError: arrays do not fit, names are not ascending, or confidences are no probabilities.
@@ -101,7 +103,7 @@ def specialisation(
     confidence, held = checked(confidence, correct)
     if len(labels) != held.shape[1]:
         raise ValueError(f"{len(labels)} labels for {held.shape[1]} images")
-    first, second = pair_indices(len(models), rows)
+    first, second = taken(len(models), rows, pairs)
     present, place = np.unique(truths.primary(labels), return_inverse=True)
     of_class = np.full(len(present), NONE) if groups is None else groups.of(present)
     order, starts = _cells(place, len(present))
@@ -170,11 +172,11 @@ def _favours(
     """The group in which a, and b, is ahead by the largest share, of those where it is beyond chance (McNemar)."""
     lead, p = np.zeros((2, len(names) + 1, len(first)))
     for group in range(len(names)):
-        right = correct[:, (of_class == group)[place]]
-        both = joint_counts(right, right)
-        only_a = both[first, first] - both[first, second]
-        only_b = both[second, second] - both[first, second]
-        lead[group] = (only_a - only_b) / max(1, right.shape[1])
+        inside = (of_class == group)[place]
+        words = bits.packed(correct[:, inside])
+        right, both = np.bitwise_count(words).sum(axis=1, dtype=np.int64), bits.joint_of(words, first, second)
+        only_a, only_b = right[first] - both, right[second] - both
+        lead[group] = (only_a - only_b) / max(1, int(inside.sum()))
         p[group] = 2 * bdtr(np.minimum(only_a, only_b).astype(np.float64), only_a + only_b, 0.5)
     lead[p > LEVEL / max(1, len(names))] = 0
     known = np.array([*names, None], np.object_)

@@ -152,7 +152,11 @@ def difficulty(results: Results) -> Sentence | None:
     counts = dict(table["group"].value_counts().iter_rows())
     every, none, some = (counts.get(name, 0) / table.height for name in ("all", "none", "between"))
     text = f"All models get {percent(every)} of the images right and none gets {percent(none)}"
-    between, whole = median(pairs_, "kappa_between"), median(results.scan("pairs"), "kappa")
+    everywhere = results.scan("pairs")
+    if 0 < pairs_.height < results.rows("pairs"):  # detailed measures are of a selection: compare it with itself
+        names = ["model_a", "model_b"]
+        everywhere = everywhere.join(pairs_.lazy().select(names), on=names, how="semi")
+    between, whole = median(pairs_, "kappa_between"), median(everywhere, "kappa")
     if between is not None:
         text += f"; on the {percent(some)} in between the median κ of a pair is {number(between)}"
         text += f", against {number(whole)} on all images" if whole is not None else ""

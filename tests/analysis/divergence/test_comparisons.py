@@ -8,13 +8,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from overlap.analysis import bootstrap
 from overlap.analysis.divergence import mantel
 from overlap.analysis.divergence.comparisons import comparisons_table, holm
 from overlap.analysis.divergence.differences import difference_tests
 from overlap.analysis.divergence.matrices import ORDERED, Matrices, matrices
 from overlap.analysis.divergence.measures import Compared, Measure
 from overlap.analysis.divergence.order import order_tests
+from overlap.analysis.divergence.sampled import UNTESTED
 from overlap.analysis.pairs import CATEGORIES, pair_indices
+from overlap.analysis.some_pairs import SomePairs
 from tests.analysis.divergence.studies import axes, categories, named, predictions, study
 from tests.reference import permutation as reference
 from tests.reference.across import rank_correlation
@@ -50,6 +53,26 @@ def zoo(codes: np.ndarray, values: np.ndarray) -> Matrices:
 
 def rejected(tests: list) -> float:  # type: ignore[type-arg]
     return float(np.mean([test.p_value <= 0.05 for test in tests]))
+
+
+@pytest.mark.parametrize("dense", [10**6, 0], ids=["square", "sparse"])
+def test_estimates_of_a_selection_are_those_of_all_pairs_where_it_is_all(
+    dense: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "DENSE", dense)
+    monkeypatch.setattr(bootstrap, "SPARSE", 0)
+    codes = axes(3, 2, 2, 2, 5)
+    held, names = given(zoos(2, 14, seed=3), categories(codes)), ["measure 0", "measure 1"]
+    every = replace(held, pairs=SomePairs(14, *pair_indices(14)))
+    expected, found = comparisons_table(held, permutations=9, names=names), comparisons_table(every, names=names)
+    told = ["measure", "selection", "test", "category_a", "category_b", "estimate", "low", "high"]
+    assert found.height == expected.height > 20
+    assert found["p_value"].null_count() == found["permutations"].null_count() == found.height
+    assert (found["reason"] == UNTESTED).all()
+    for column in told[:5]:
+        assert found[column].equals(expected[column])
+    for column in told[5:]:
+        assert found[column].to_list() == pytest.approx(expected[column].to_list(), abs=1e-9)
 
 
 def test_sums_by_level_are_those_of_plain_python() -> None:

@@ -13,6 +13,7 @@ from overlap.analysis.divergence.soft import SoftSums, choose, soft_sums
 from overlap.analysis.divergence.soft_measures import soft_measures
 from overlap.analysis.intervals import Z
 from overlap.analysis.pairs import pair_indices
+from overlap.analysis.some_pairs import SomePairs
 from overlap.analysis.splits import folds
 from overlap.analysis.truths import accepted
 from tests.analysis.zoo import logits
@@ -70,6 +71,30 @@ def test_values_and_errors_are_those_of_plain_python(several: bool) -> None:
             assert found[name].value[pair] == pytest.approx(mean, abs=1e-5)
             assert found[name].error[pair] == pytest.approx(error, rel=1e-4)
             assert found[name].high[pair] == pytest.approx(mean + Z * error, abs=1e-5)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_sums_of_some_pairs_are_those_among_all(several: bool) -> None:
+    """To single precision, of whatever classes fill lanes or not; what is of a model alone is the same exactly."""
+    for classes in (3, 16, 37):
+        whole = block(7, 50, classes, several=several)
+        first, second = pair_indices(7)
+        held = np.array([0, 3, 6, 11, 20])
+        some = SomePairs(7, first[held], second[held])
+        expected, found = soft_sums(whole, every(whole)), soft_sums(whole, every(whole), some)
+        assert (found.images == expected.images).all()
+        assert (found.likelihood == expected.likelihood).all()
+        assert (found.likelihoods == expected.likelihoods[held]).all()
+        for name in ("overlap", "symmetric_kl", "jensen_shannon", "squares"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name)[:, held], rtol=1e-5, atol=1e-5)
+        for name in ("with_a", "with_b"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name)[held], rtol=1e-5, atol=1e-5)
+        measures = soft_measures(found)
+        for name, one in soft_measures(expected).items():
+            np.testing.assert_allclose(measures[name].value, one.value[held], atol=1e-6)
+            np.testing.assert_allclose(measures[name].error, one.error[held], atol=1e-6)
+        halves = [soft_sums(part(whole, images), np.ones(25, bool), some) for images in (slice(25, 50), slice(0, 25))]
+        assert ((halves[0] + halves[1]).overlap == found.overlap).all(), "sums of exact numbers"
 
 
 def test_sums_do_not_depend_on_blocks_or_their_order() -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from overlap.analysis.ensembles import budgets, pools
 from overlap.analysis.ensembles.weak_helps import ALL, weak_helps_table
+from overlap.analysis.pairs import pair_indices
+from overlap.analysis.some_pairs import SomePairs
 from tests.analysis.ensembles.test_weights import zoo_of
 from tests.reference import selection as reference
 
@@ -112,7 +114,14 @@ def test_the_sign_test_is_exact(helped: int, hurt: int) -> None:
     right = np.array([10] + [20] * (models - 1))
     gain = np.zeros(models * (models - 1) // 2)
     gain[: models - 1] = [0.1] * helped + [-0.1] * hurt
-    last = weak_helps_table([f"{m:02}" for m in range(models)], right, 30, gain).row(-1, named=True)
+    names = [f"{m:02}" for m in range(models)]
+    whole = weak_helps_table(names, right, 30, gain)
+    assert (
+        weak_helps_table(names, right, 30, gain, SomePairs(models, *pair_indices(models)))
+        .drop("reason")
+        .equals(whole.drop("reason"))
+    )
+    last = whole.row(-1, named=True)
     if helped + hurt:
         assert last["p_value"] == pytest.approx(reference.sign_test(helped, hurt))
     else:

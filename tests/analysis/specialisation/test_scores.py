@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control
 
+from overlap.analysis.specialisation import additive
 from overlap.analysis.specialisation import scores as module
 from overlap.analysis.specialisation.additive import chances, scores
 from overlap.analysis.specialisation.groups import ClassGroups
@@ -44,6 +45,15 @@ def test_chances_are_the_fit_of_every_image_and_meet_both_margins() -> None:
     np.testing.assert_allclose(found[:, score], reference.additive(correct.tolist()), atol=1e-6)
     np.testing.assert_allclose(found[:, score].sum(axis=1), right, atol=1e-6)
     np.testing.assert_allclose(found[:, np.unique(score)].sum(axis=0), np.unique(score), atol=1e-6)
+
+
+def test_chances_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    correct = random.standard_normal(300) + random.normal(0.5, 0.5, (9, 1)) + random.standard_normal((9, 300)) > 0
+    right, images = correct.sum(axis=1), np.bincount(scores(correct), minlength=10)
+    whole = chances(right, images)
+    monkeypatch.setattr(additive, "CELLS", 20)
+    np.testing.assert_allclose(chances(right, images), whole, atol=1e-9)
 
 
 def test_two_models_are_compared_by_the_images_that_one_alone_gets_right() -> None:

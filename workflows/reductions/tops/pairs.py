@@ -18,6 +18,7 @@ from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.soft_scores import score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
+from overlap.analysis.some_pairs import SomePairs
 from overlap.analysis.tally import CELLS
 from overlap.analysis.tops import counts as bounds
 from overlap.analysis.tops.counts import Whole
@@ -25,7 +26,7 @@ from overlap.analysis.tops.tables import pair_bounds_table, without_undecided
 from overlap.store.objects import Location, open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
-from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs, tiles
+from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs
 from workflows.reductions.pair_rows import Name, PairRows
 from workflows.reductions.tops.answers import TopAnswers
 
@@ -54,20 +55,21 @@ class TopPairs:
         return None if self.counts is None else self.table.filter(pl.col("combiner") == MAIN)
 
 
-def combine(answers: TopAnswers, counts: PairCounts, categories: PairCategories) -> TopPairs:
-    """Ensembles of all pairs of models; arguments are those of `pair_ensembles.combine`.
+def combine(
+    answers: TopAnswers, counts: PairCounts, categories: PairCategories, some: SomePairs | None = None
+) -> TopPairs:
+    """Ensembles of the pairs of models; arguments are those of `pair_ensembles.combine`.
 
     Raises:
         Disagreement: bounds certified what all logits deny.
     """
-    pairs = KeptPairs.of(answers, MORE)
-    first, second = pairs.missing
-    found = pairs.gathered(_made(answers, pairs.context, first, second), counts.right, categories)
+    pairs = KeptPairs.of(answers, MORE, some)
+    found = pairs.gathered(_made(answers, pairs.context, pairs.tasks), counts.right, categories)
     tables, bounds_tables = [], []
     main: EnsembleCounts | None = None
     for place, name in enumerate(COMBINERS):
         of, undecided = pairs.counts(found.images[:, place]), found.more["undecided"][:, place]
-        table = pair_ensembles_table(answers.models, counts, of, name, found.scores)
+        table = pair_ensembles_table(answers.models, counts, of, name, found.scores, some)
         tables.append(without_undecided(table, undecided))
         bounds_tables.append(pair_bounds_table(table, undecided))
         if name == MAIN and not undecided.any():
@@ -75,7 +77,7 @@ def combine(answers: TopAnswers, counts: PairCounts, categories: PairCategories)
     order = ("model_a", "model_b", "combiner")
     audited, certified = found.more["compared"].sum(axis=0).tolist()
     sorted_ = pl.concat(tables).sort(*order), pl.concat(bounds_tables).sort(*order)
-    return TopPairs(*sorted_, main, (audited, certified), len(first))
+    return TopPairs(*sorted_, main, (audited, certified), pairs.counted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ class _About:
     """Of the images in `scored`: labels, folds, selection and keys."""
 
 
-def _made(answers: TopAnswers, context: str, first: Pairs, second: Pairs) -> list[Held]:
+def _made(answers: TopAnswers, context: str, tasks: Sequence[tuple[list[int], Pairs]]) -> list[Held]:
     """Pairs of models, counted and kept."""
     images = answers.whole[answers.scored]
     keys = tuple(answers.keys[image] for image in images.tolist())
@@ -115,7 +117,7 @@ def _made(answers: TopAnswers, context: str, first: Pairs, second: Pairs) -> lis
     )
     told = ray.put(about)
     made = []
-    for models, pairs in tiles(first, second):
+    for models, pairs in tasks:
         held = [answers.bounded[model] for model in models], [answers.logits[model] for model in models]
         made.append(_make.remote(*held, models, pairs, told))
     return [(fetch(names), rows) for names, rows in made]

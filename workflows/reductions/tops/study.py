@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,16 +10,16 @@ import numpy as np
 import polars as pl
 
 from overlap.analysis.calibration import Calibration
-from overlap.analysis.combining import EnsembleCounts
+from overlap.analysis.combining import COMBINERS, EnsembleCounts
 from overlap.analysis.consistency import PairCounts
 from overlap.analysis.ensembles.weak_helps import weak_helps_table
 from overlap.analysis.gain_fits import gain_fits_table
 from overlap.analysis.pair_categories import PairCategories
+from overlap.analysis.some_pairs import SomePairs, categorised
 from overlap.analysis.tops.agreement import agreement_table
 from overlap.panel import Panel
 from overlap.store.kept import Asked
 from overlap.store.ledger import Manifest
-from overlap.store.long_tables import LongTable
 from workflows.plan import Plan
 from workflows.reductions import costs
 from workflows.reductions.asked import asked
@@ -70,8 +69,8 @@ def tabulate(
     manifests: dict[str, Manifest],
     counts: PairCounts,
     categories: PairCategories,
-    pairs: LongTable,
     counted: Any,
+    some: SomePairs | None = None,
 ) -> TopStudy:
     """Everything that the largest logits decide.
 
@@ -79,10 +78,10 @@ def tabulate(
         panel: all models that take part.
         plan: of the study.
         manifests: of its complete checkpoints.
-        counts: joint counts of all models of the panel.
-        categories: of their pairs.
-        pairs: the table of pairs.
+        counts: joint counts of the pairs of the panel.
+        categories: of its models' pairs.
         counted: of `costs.count`.
+        some: the pairs of the panel that this is about; without them all.
 
     Raises:
         DamagedUnits: a certified object is not what its record says.
@@ -92,7 +91,8 @@ def tabulate(
     if not answers.models:
         return TopStudy()
     joint, own = counts.among(answers.rows), categories.among(answers.rows)
-    found = combine(answers, joint, own)
+    mine = None if some is None else some.among(answers.rows)
+    found = combine(answers, joint, own, mine)
     priced = costs.of(answers.models, plan, manifests, counted)
     searched, compared, missing = search(answers, own, priced, plan.study.ensembles)
     decided = found.table.filter(~pl.col("accuracy").is_null().any().over("combiner"))
@@ -103,16 +103,16 @@ def tabulate(
         **searched,
     }
     if decided.height:
-        tables["gain_fits"] = gain_fits_table(pairs.read(), decided)
+        tables["gain_fits"] = gain_fits_table(categorised(answers.models, own, mine), decided, sampled=some is not None)
     if (main := found.main) is not None:
         gain = main["gain_best"].fill_null(np.nan).to_numpy()
-        tables["weak_helps"] = weak_helps_table(answers.models, joint.right, joint.n, gain)
+        tables["weak_helps"] = weak_helps_table(answers.models, joint.right, joint.n, gain, mine)
     decisions = tuple(np.add(found.decisions, compared).tolist())
     notes = tuple(_notes(answers, found, searched["ensemble_bounds"], (decisions[0], decisions[1])))
     told = {
         "logits_read": f"the largest of {sum(answers.was_read)} of {len(answers.models)} checkpoints, "
         f"all of {len(answers.whole)} images",
-        "pairs_counted": f"{found.counted} of {math.comb(len(answers.models), 2)} pairs",
+        "pairs_counted": f"{found.counted} of {len(found.table) // len(COMBINERS)} pairs",
     }
     return TopStudy(tables, notes, answers.by_name, main, found.counts, tuple(missing), told, asked(answers))
 
