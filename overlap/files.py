@@ -17,7 +17,8 @@ from pathlib import Path
 
 from overlap import web
 from overlap.errors import DataError, ObjectMissing, StoreError
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import is_uri
 
 TOGETHER = 8

@@ -18,7 +18,8 @@ import polars as pl
 from overlap.errors import DamagedObject, ObjectMissing, StudyError, gist
 from overlap.identity import SHORT, canonical_json, digest
 from overlap.store import layout
-from overlap.store.objects import Location, Objects, get_many, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects, get_many
 from overlap.store.tables import decode_labels
 from overlap.study import Study
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from overlap.errors import DamagedObject
 from overlap.published import data_sets, read_snapshot
 from overlap.store.ledger import Ledger, Manifest
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 
 

@@ -13,7 +13,8 @@ from overlap.identity import digest_file
 from overlap.imports import imported_data_sets
 from overlap.published import read_table
 from overlap.settled import Look
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 from overlap.zoo.checkpoint import Candidate, Checkpoint
 from overlap.zoo.resolve import resolve_for

@@ -13,7 +13,7 @@ from overlap.errors import StudyError
 from overlap.published import Snapshot, data_sets, read_results, read_snapshot, reduced_data_sets
 from overlap.store import layout
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.store.units import feature_matrix
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from typing import Any
 from overlap.errors import ObjectMissing
 from overlap.identity import canonical_json, digest
 from overlap.store import layout, memo
-from overlap.store.objects import READERS, Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import READERS, Objects
 from overlap.study import Study
 from overlap.versions import Versions, versions
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from overlap.published import Snapshot, data_sets, read_absent, read_snapshot
 from overlap.store.ledger import Ledger
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 
 

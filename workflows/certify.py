@@ -6,7 +6,7 @@ from functools import partial
 
 from overlap.images.dataset import Mapper
 from overlap.store.ledger import DamagedUnits, Ledger, Record
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from workflows.plan import Plan, location
 
 

@@ -19,7 +19,8 @@ from overlap.identity import canonical_json, differences
 from overlap.images.shards import Shard
 from overlap.store import layout
 from overlap.store.ledger import Ledger
-from overlap.store.objects import READERS, Objects, get_many, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import READERS, Objects, get_many
 from overlap.study import Study
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.costs import costs

@@ -16,7 +16,8 @@ from overlap.images import dataset as datasets
 from overlap.images.dataset import Dataset, Mapper
 from overlap.images.shards import Shard
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import READERS, Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import READERS, Objects
 from overlap.study import Study
 from overlap.zoo import hub
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected

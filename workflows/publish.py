@@ -25,7 +25,8 @@ from overlap.report.results import Results
 from overlap.settled import RETRY_HOURS, hours_since
 from overlap.store import layout, schedules
 from overlap.store.ledger import Ledger
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.store.tables import Labels, encode_labels
 from overlap.store.turns import turn
 from overlap.study import Study

@@ -12,7 +12,8 @@ from functools import partial
 from overlap import notifying, settled
 from overlap.images.dataset import in_process
 from overlap.imports import DEFAULT_DATA, imported_data_sets
-from overlap.store.objects import check, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import check
 from overlap.study import Study
 from overlap.versions import Versions, versions
 from overlap.zoo import hub

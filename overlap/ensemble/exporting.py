@@ -14,7 +14,8 @@ from overlap.ensemble.rights import Judge
 from overlap.errors import StudyError
 from overlap.published import read_results
 from overlap.report.results import Results
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 
 

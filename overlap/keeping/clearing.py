@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from overlap.keeping.removal import UNFINISHED, Removal, Survey, remove, survey
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.study import Study
 
 Progress = Callable[[str, int, int], None]

@@ -27,7 +27,7 @@ from overlap.images.shards import Shard
 from overlap.inference import BATCH_SIZES
 from overlap.process import be_single_threaded
 from overlap.store.ledger import Ledger
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from overlap.study import Study, load_study
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.preprocessing import Signature

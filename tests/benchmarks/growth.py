@@ -15,7 +15,7 @@ from overlap.analysis.ensembles.forward import forward
 from overlap.analysis.pairs import pairs_table
 from overlap.methodology import Training, pair_categories
 from overlap.panel import Panel
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from tests.analysis.zoo import pair_counts
 from tests.benchmarks import large_store
 from tests.benchmarks.comparison import Found, Growth

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.study import Study, load_study
 from tests.benchmarks.comparison import Comparison, Found
 from tests.benchmarks.options import Options, seconds

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from overlap.report.schedule import balance
 from overlap.store import schedules
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from overlap.study import Study, load_study
 from tests.benchmarks.table import Row, show
 from tests.small_study import DATA, SmallStudy, net

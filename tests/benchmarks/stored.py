@@ -21,7 +21,8 @@ import polars as pl
 from overlap.identity import digest, digest_keys
 from overlap.store import layout
 from overlap.store.ledger import Ledger, Manifest, Record
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.store.tables import Hard, encode_hard
 from tests.benchmarks.comparison import Comparison, Found, Said
 from tests.benchmarks.options import Options, seconds

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from overlap.store import layout, schedules
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 
 ROW = dict.fromkeys(schedules.COLUMNS) | {"worker": "a/0", "units": 2, "shards": ["x", "y"], "lost": False}
 

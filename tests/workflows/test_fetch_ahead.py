@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import save_file
 
 from overlap.store.ledger import Ledger
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from overlap.study import load_study
 from tests import small_nets
 from tests.ray_cluster import RayCluster

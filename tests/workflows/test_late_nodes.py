@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from overlap.store import schedules
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from overlap.study import Study, load_study
 from tests.ray_cluster import RayCluster
 from tests.small_study import DATA, SmallStudy, net

@@ -17,7 +17,8 @@ import pytest
 from overlap.errors import StudyError
 from overlap.report.schedule import balance, workers
 from overlap.store import schedules
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.study import load_study
 from tests.ray_cluster import RayCluster
 from tests.small_study import DATA, SmallStudy, net

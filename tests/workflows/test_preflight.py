@@ -11,7 +11,8 @@ import pytest
 import ray
 
 from overlap.errors import StudyError
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study, load_study
 from tests.ray_cluster import RayCluster
 from tests.servers import SeaweedFS

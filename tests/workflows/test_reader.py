@@ -14,7 +14,7 @@ from overlap.errors import DamagedObject
 from overlap.identity import digest
 from overlap.store.folder import Folder
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import Location
+from overlap.store.location import Location
 from overlap.store.tables import from_logits
 from workflows.reductions import reader as readers
 from workflows.reductions.reader import Reader

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from overlap.store.objects import Location
+from overlap.store.location import Location
 from overlap.study import load_study
 from tests.ray_cluster import TOKEN, RayCluster
 from tests.small_study import Command, SmallStudy, save_weights

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from overlap.published import read_results
 from overlap.store import kept, layout
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.study import load_study
 from tests.ray_cluster import RayCluster
 from tests.servers import SeaweedFS

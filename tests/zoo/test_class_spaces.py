@@ -13,7 +13,7 @@ from timm.data import ImageNetInfo
 
 from overlap.errors import CheckpointError, StudyError
 from overlap.inference import Predictor
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.study import load_study
 from overlap.zoo.checkpoint import Candidate, Checkpoint, Rejected
 from overlap.zoo.class_spaces import SPACES, ClassMap, ClassSpace, class_map, known_space, listed_space, spaces_of_size

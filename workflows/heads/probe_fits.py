@@ -16,7 +16,8 @@ import ray
 from overlap.errors import CheckpointError
 from overlap.identity import digest_file
 from overlap.store import layout, memo
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.zoo.checkpoint import Checkpoint
 from workflows.heads.probe_heads import key
 from workflows.nodes import cluster as clusters

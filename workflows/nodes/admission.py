@@ -17,7 +17,8 @@ from typing import Any
 import ray
 
 from overlap.errors import StoreError
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 from workflows.nodes import look
 from workflows.nodes.cluster import Door, Node

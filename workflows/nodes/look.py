@@ -20,7 +20,8 @@ import ray
 import overlap
 from overlap import files
 from overlap.errors import OverlapError, gist
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study
 from workflows.nodes.cluster import Node, on
 from workflows.nodes.remote import remote

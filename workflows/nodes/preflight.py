@@ -18,7 +18,8 @@ import ray
 from overlap import files
 from overlap.errors import OverlapError, StudyError
 from overlap.images.shards import expand
-from overlap.store.objects import Objects, open_objects
+from overlap.store.location import open_objects
+from overlap.store.objects import Objects
 from overlap.study import Study, is_uri
 from workflows.nodes import look
 from workflows.nodes.admission import Admission

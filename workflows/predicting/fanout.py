@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from overlap.errors import StoreError, StudyError
 from overlap.store.ledger import Record
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from workflows.plan import Plan, location
 from workflows.predicting import decoding
 from workflows.predicting.crew import Crew, Worker

@@ -22,7 +22,7 @@ from overlap.errors import CheckpointError, DamagedObject, OverlapError, StoreEr
 from overlap.images.shards import Shard
 from overlap.store.features import from_features
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.store.tables import from_logits
 from overlap.store.tops import tops_from_logits
 from overlap.zoo.checkpoint import Checkpoint

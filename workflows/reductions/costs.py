@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.store.ledger import Manifest
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.zoo.checkpoint import Checkpoint
 from overlap.zoo.costs import Cost, costs
 from workflows.nodes.cluster import fetch

@@ -22,7 +22,7 @@ from overlap.identity import SHORT as SHORT_DIGEST
 from overlap.identity import canonical_json, digest, digest_keys
 from overlap.store import kept, layout
 from overlap.store.ledger import Record
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 
 VERSION = 1
 """Of what is made of logits; raising it makes everything again."""

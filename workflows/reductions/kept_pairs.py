@@ -24,7 +24,7 @@ from overlap.analysis.pairs import CATEGORIES
 from overlap.analysis.some_pairs import SomePairs, taken
 from overlap.analysis.tally import CELLS, add_gains
 from overlap.store import layout
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions import pair_rows

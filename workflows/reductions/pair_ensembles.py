@@ -16,7 +16,7 @@ from overlap.analysis.ensembles.soft_scores import PairScores, score_pairs
 from overlap.analysis.pair_categories import PairCategories
 from overlap.analysis.pair_ensembles import pair_ensembles_table
 from overlap.analysis.some_pairs import SomePairs
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.answers import Answers, Sample

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overlap.store.ledger import Ledger, Record
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.store.tops import Tops
 from workflows.plan import Plan, location
 

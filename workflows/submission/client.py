@@ -20,7 +20,7 @@ from typing import Any
 from overlap.errors import StoreError, StudyError
 from overlap.identity import canonical_json, digest
 from overlap.store import layout
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from overlap.study import Study
 from workflows.nodes.cluster import SESSION
 from workflows.plan import location

@@ -17,7 +17,7 @@ import aiohttp
 import requests
 
 from overlap.errors import ClusterError, StoreError, StudyError, gist
-from overlap.store.objects import open_objects
+from overlap.store.location import open_objects
 from workflows.outcome import Tell
 from workflows.submission.connection import Jobs, connect
 from workflows.submission.outcome import read_outcome

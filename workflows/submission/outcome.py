@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from overlap.errors import DamagedObject, ObjectMissing, OverlapError, StoreError, gist
 from overlap.store import layout
-from overlap.store.objects import Location, Objects, open_objects
+from overlap.store.location import Location, open_objects
+from overlap.store.objects import Objects
 
 if TYPE_CHECKING:
     from overlap.study import Study

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from overlap.store.objects import Location
+from overlap.store.location import Location
 
 State = Literal["submitted", "attached", "finished"]
 

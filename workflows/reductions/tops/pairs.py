@@ -23,7 +23,7 @@ from overlap.analysis.tally import CELLS
 from overlap.analysis.tops import counts as bounds
 from overlap.analysis.tops.counts import Whole
 from overlap.analysis.tops.tables import pair_bounds_table, without_undecided
-from overlap.store.objects import Location, open_objects
+from overlap.store.location import Location, open_objects
 from workflows.nodes.cluster import fetch
 from workflows.nodes.remote import remote
 from workflows.reductions.kept_pairs import Held, KeptPairs, Pairs
