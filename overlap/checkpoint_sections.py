@@ -35,16 +35,19 @@ class Preprocess(Section):
     crop_pct: Number | None = Field(default=None, gt=0, le=2)
     """Above 1 the crop is larger than the image and padded, as a few of timm's configurations ask."""
     crop_mode: Literal["center", "squash", "border"] | None = None
+    """A central crop; or the whole image, squashed to the size or with a border around it."""
     fill: Integer | None = Field(default=None, ge=0, le=255)
     """Grey value of the padding in `border` mode."""
     resize: Size | None = None
     """Length of the shorter side before the central crop, in pixels; replaces `crop_pct`."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    """Of the resize."""
     decoder: Decoder | None = None
     """Else `predict.decoder`."""
     mean: tuple[Share, Share, Share] | None = None
     """Of pixels in 0-1, as everywhere."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Likewise."""
 
     @model_validator(mode="after")
     def _one_geometry(self) -> Preprocess:
@@ -57,9 +60,13 @@ class Description(Section):
     """What a study says of checkpoints beside their names and files; also the defaults of a folder of them."""
 
     source: str | None = None
+    """timm:ARCHITECTURE[.TAG], torchvision:NAME, or open_clip:MODEL[/TAG]; this or factory."""
     factory: str | None = None
+    """MODULE:CALLABLE of your own code, which returns a torch module from images to logits."""
     arguments: dict[str, Any] = Field(default_factory=dict)
+    """What it is called with, by name; part of the fingerprint."""
     allow_pickle: Flag = False
+    """Whether a weights file that is more than tensors may run its code when it is loaded."""
     class_space: str | None = None
     """What the head's classes stand for, where they are not the data's: imagenet-12k, imagenet-21k, imagenet-22k …"""
     synsets: Resolved | None = None
@@ -73,14 +80,18 @@ class Description(Section):
     templates: Annotated[tuple[Template, ...], Several] = ()
     """Texts with {} for the name of a class, of which a zero-shot head is made; the source's where none is given."""
     preprocess: Preprocess = Preprocess()
+    """How images are prepared for it, where its source says otherwise or nothing."""
     training: Training = Training()
+    """How it was trained."""
 
 
 class CheckpointEntry(Description):
     """One checkpoint as the study names it."""
 
     id: Name
+    """What it is called everywhere; no two have the same."""
     weights: Resolved | None = None
+    """Its file, or where it is, s3:// or http(s)://; the source's own without it."""
     published_top1: Number | None = Field(default=None, ge=0, le=100)
     """Accuracy that its makers published, in percent."""
 
@@ -112,6 +123,7 @@ class ZooQuery(Section):
     """A query, or a folder, that expands to many checkpoints at every run."""
 
     source: Literal["timm", "open_clip"] | None = None
+    """Whose pretrained weights are selected from."""
     select: tuple[str, ...] = Field(default=(), min_length=1)
     """Names with wildcards: ARCHITECTURE.TAG of timm, MODEL/TAG of open_clip."""
     folder: Resolved | None = None
@@ -125,9 +137,11 @@ class ZooQuery(Section):
     min_parameters: Number | None = Field(default=None, gt=0)
     """Parameters with a head for 1,000 classes, of open_clip's models their image tower's; 30e6 for 30 million."""
     max_parameters: Number | None = Field(default=None, gt=0)
+    """Likewise."""
     min_input_size: Size | None = None
     """Longer side of what the network is evaluated on, in pixels."""
     max_input_size: Size | None = None
+    """Likewise."""
     license: Annotated[tuple[str, ...], Several] = ()
     """Licences of the weights, with wildcards; weights whose licence is not stated are then left out."""
 

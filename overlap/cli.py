@@ -43,6 +43,7 @@ for verb in (
     submitting.stop,
     reading.status,
     reading.zoo,
+    reading.keys,
     packing.shards,
     importing.import_,
     reading.report,

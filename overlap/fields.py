@@ -123,5 +123,7 @@ Flag = Annotated[bool, Strict()]
 Size = Annotated[Integer, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Deviation = Annotated[Number, Field(gt=0, le=1)]
-ImageSize = Annotated[tuple[Size, Size], BeforeValidator(_height_and_width)]
+ImageSize = Annotated[
+    tuple[Size, Size], BeforeValidator(_height_and_width, json_schema_input_type=Size | tuple[Size, ...])
+]
 """Height and width in pixels."""

@@ -40,9 +40,11 @@ class Training(BaseModel):
     framework: Declared | None = None
     """The objective, for instance `supervised` or `simclr`."""
     architecture: Declared | None = None
+    """Its name, for instance `resnet50`."""
     hyper_parameters: Declared | None = None
     """A name for the recipe: equal names mean equal settings."""
     seed: Declared | None = None
+    """What tells apart trainings that are equal in all else; a pair of these is a re-initialisation."""
     parent: Declared | None = None
     """The checkpoint this one was fine-tuned from."""
     teacher: Declared | None = None

@@ -31,7 +31,9 @@ class Data(Section):
     """A labelled set of images in WebDataset shards."""
 
     shards: Annotated[tuple[Resolved, ...], Several]
+    """WebDataset tars: a folder, or addresses of files, s3:// or http(s)://, with {000000..000063} for a range."""
     classes: Integer = Field(gt=1)
+    """How many there are; class numbers start at 0."""
     role: Literal["evaluate", "train", "downstream"] = "evaluate"
     """Models are compared on it; or probes of features are trained on it (`train` where the section is called so); or
     it is a task of its own for these, whose classes are not the heads'."""
@@ -88,6 +90,7 @@ class Predict(Section):
     evaluated with everywhere; `torchvision` is more than twice as fast, `nvjpeg` has GPUs decode; close predictions may
     differ."""
     gpus_per_worker: Number = Field(default=1, ge=0)
+    """Of each predictor where there are GPUs; 0.5 lets two share one."""
     output: Literal["logits", "top"] = "logits"
     """What is stored of an image: all logits, or the 64 largest with moments of the others, and all of a sample of the
     images; for a thousand classes and more. Part of every fingerprint."""
@@ -134,6 +137,7 @@ class Budgets(Section):
     """Greatest total cost of an ensemble, one search for each; a checkpoint counts once, however often it is taken."""
 
     parameters: Number | None = Field(default=None, gt=0)
+    """Of all members together; 60e6 for 60 million."""
     gflops: Number | None = Field(default=None, gt=0)
     """10^9 floating-point operations of one image."""
     milliseconds: Number | None = Field(default=None, gt=0)
@@ -167,6 +171,7 @@ class Ensembles(Section):
     pool_below: Share | None = None
     """Accuracy, 0-1, below which a checkpoint is weak; the median of all without it."""
     budgets: Budgets = Budgets()
+    """What an ensemble may cost."""
     objectives: Annotated[tuple[Literal["accuracy", "nll"], ...], Several] = ("accuracy", "nll")
     """What is searched by. By accuracy there is always a search."""
     weights: Flag = True

@@ -27,7 +27,9 @@ class Store(Section):
     """Where predictions, records and results are kept."""
 
     uri: Resolved
+    """A folder or s3://BUCKET/PREFIX; the folder `store` beside the study without it."""
     endpoint_url: Address | None = None
+    """Of an S3 server that is not Amazon's; AWS_ENDPOINT_URL without it."""
 
     @model_validator(mode="after")
     def _folder_or_bucket(self) -> Store:
@@ -40,6 +42,7 @@ class Tracking(Section):
     """Where MLflow is; `none` for no tracking."""
 
     uri: TrackingUri
+    """http(s)://HOST, sqlite:///FILE, databricks, or none; SQLite in the store's folder without it."""
 
 
 class Notify(Section):

@@ -40,9 +40,10 @@ __all__ = ["NAME", "Study", "is_uri", "load_study"]
 
 
 class Study(Section):
-    """A whole study; `path` is the file it came from."""
+    """A study: what is asked, of which images and checkpoints, and where it is kept."""
 
     name: Name
+    """Of the study, and of its experiment in MLflow."""
     data: dict[DataName, Data] = Field(default_factory=dict)
     store: Store
     tracking: Tracking
@@ -57,6 +58,7 @@ class Study(Section):
     checkpoint: tuple[CheckpointEntry, ...] = ()
     zoo: tuple[ZooQuery, ...] = ()
     path: Path
+    """The file it came from."""
 
     @property
     def names_local_files(self) -> bool:

@@ -39,6 +39,16 @@ def zoo(study: Path, as_csv: bool, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("table", required=False)
+@AS_JSON
+def keys(table: str | None, as_json: bool) -> None:
+    """List what a study file may say: every key, or those of one TABLE; with --json the JSON schema, for editors."""
+    from overlap import study_keys
+
+    show(study_keys.schema() if as_json else None, as_json, lambda: "\n".join(study_keys.lines(table)))
+
+
+@click.command()
 @STUDY
 @AS_JSON
 def report(study: Path, as_json: bool) -> None:
