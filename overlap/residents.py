@@ -1,7 +1,8 @@
 """Networks that need not be loaded: as many as fit the given bytes, least recently used out first.
 
-Guarantees: what leaves is let go of at once, compiled code with it; two threads may ask at once. Weights are counted,
-as they are held; not what a pass or compiled code needs beside them.
+Guarantees: what leaves is let go of, compiled code with it, and is gone before as many bytes as `UNSEEN` says have
+left; two threads may ask at once. Weights are counted, as they are held; not what a pass or compiled code needs beside
+them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
     from overlap.compiled import Compiled
     from overlap.penultimate import Tap
+
+
+UNSEEN = 0.25
+"""Share of the limit that may have left and not be gone: a classifier that is kept exact refers to itself, and to look
+at every object of a process with torch and timm takes a quarter of a second, half of what loading a network does."""
 
 
 class Resident(NamedTuple):
@@ -43,6 +49,7 @@ class Residents:
         """
         self._limit = limit
         self._held: OrderedDict[str, Resident] = OrderedDict()
+        self._left = 0
         self._changing = threading.RLock()
 
     def __iter__(self) -> Iterator[str]:
@@ -87,6 +94,7 @@ class Residents:
         with self._changing:
             others = [fingerprint for fingerprint in self._held if fingerprint != but]
             self._let_go(others)
+            self._collect()
         torch.cuda.empty_cache()
         return bool(others)
 
@@ -96,8 +104,14 @@ class Residents:
     def _let_go(self, fingerprints: list[str]) -> None:
         for fingerprint in fingerprints:
             left = self._held.pop(fingerprint)
+            self._left += left.bytes
             if left.compiled is not None:
                 left.compiled.let_go()
             del left
-        if fingerprints:
-            gc.collect()  # a classifier that is kept exact refers to itself, and a compiler to what it made
+        if self._left > UNSEEN * self._limit:
+            self._collect()
+
+    def _collect(self) -> None:
+        if self._left:
+            gc.collect()
+        self._left = 0
