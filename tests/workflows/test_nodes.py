@@ -46,10 +46,10 @@ class Staged:
         return open_objects(location(self.plan.study))
 
 
-def until(holds: Callable[[], object], what: str) -> None:
+def until(holds: Callable[[], object], what: str, lacking: Callable[[], object] = str) -> None:
     end = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < end, f"never: {what}"
+        assert time.monotonic() < end, f"never: {what} {lacking()}"
         time.sleep(0.02)
 
 
@@ -115,30 +115,60 @@ def watched(staged: Staged, cluster: RayCluster) -> Iterator[Watched]:
 
     marks.append(cluster.add_node(cpus=1, gpus=1, environment=CPU))
     watcher = threading.Thread(target=events, daemon=True)
+    scraped = Scraped()
     try:
         watcher.start()
+        scraped.start()
         result = FanOut(staged.plan, crew).run()
         watcher.join(PATIENCE)
         assert not failures, failures
         schedule = schedules.newest(DATA, staged.objects)
         assert schedule is not None
-        scraped = ""
 
         def told() -> bool:
-            nonlocal scraped
-            scraped = scrape()
-            rays = dashboard_metrics() - {f"ray_{name}_total" for name in COUNTERS}
-            done = sum(values(scraped, "ray_overlap_units_done_total", ids)) >= staged.plan.units
-            shown = all(len(values(scraped, f"ray_{name}", ids)) == 2 for name in GAUGES)
-            return done and shown and rays <= told_names(scraped)
+            done = sum(values(scraped.text, "ray_overlap_units_done_total", ids)) >= staged.plan.units
+            shown = all(len(values(scraped.text, f"ray_{name}", ids)) == 2 for name in GAUGES)
+            return done and shown and not absent()
 
-        until(told, "our metrics at the nodes' ports")
-        yield Watched(staged, result, schedule, ids[0], ids[1], ids[2], holding, scraped)
+        def absent() -> set[str]:
+            """What our dashboards ask of Ray itself, and nobody tells."""
+            return dashboard_metrics() - {f"ray_{name}_total" for name in COUNTERS} - told_names(scraped.text)
+
+        def lacking() -> object:
+            ours = {name: values(scraped.text, f"ray_{name}", ids) for name in (*GAUGES, "overlap_units_done_total")}
+            return f"(told {ours}, absent {absent()})"
+
+        until(told, "our metrics at the nodes' ports", lacking)
+        yield Watched(staged, result, schedule, ids[0], ids[1], ids[2], holding, scraped.text)
     finally:
+        scraped.stop()
         staged.gate.touch()
         crew.dismiss()
         for mark in marks:
             cluster.kill_node(mark)
+
+
+class Scraped(threading.Thread):
+    """What nodes have told Prometheus since this began, each series by its last value: Ray forgets a gauge two seconds
+    after it was set, and one worker may end long before another."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._ended = threading.Event()
+        self._lines: dict[str, str] = {}
+
+    @property
+    def text(self) -> str:
+        return "\n".join(list(self._lines.values()))
+
+    def run(self) -> None:
+        while not self._ended.wait(0.3):
+            for line in scrape().splitlines():
+                self._lines[line if line.startswith("#") else line.rsplit(" ", 1)[0]] = line
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(PATIENCE)
 
 
 def scrape() -> str:
