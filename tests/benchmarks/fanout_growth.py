@@ -84,7 +84,7 @@ def _perturb(path: Path, number: int) -> None:
 
     tensors = load_file(path)
     name = next(name for name, tensor in tensors.items() if tensor.dtype == torch.float32)
-    tensors[name] = tensors[name] * (1 + number / 1000)
+    tensors[name] = tensors[name] + number / 1e6  # of zeros too
     save_file(tensors, path)
 
 
