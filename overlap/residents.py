@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNSEEN = 0.25
 """Share of the limit that may have left and not be gone: a classifier that is kept exact refers to itself, and to look
-at every object of a process with torch and timm takes a quarter of a second, half of what loading a network does."""
+at every object of a process with torch, timm and Ray takes a quarter of a second."""
 
 
 class Resident(NamedTuple):
